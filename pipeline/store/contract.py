@@ -1,0 +1,258 @@
+"""The store's contract: what is written in a batch, and what answers read.
+
+Laws, held by one suite for every adapter:
+
+- Identity carries correctness. Writing the same rows again, in any batches and in any order, leaves the same answers:
+  events by (transaction, id, content), verdicts by (transaction, flow) with the greatest ``version``, flips by (transaction,
+  flow, number) with the greatest ``version``, keys by all their fields, quarantine and parked by ``id``.
+- A read sees every write that was acknowledged, and never trusts that a merge has run.
+- A method raises ``Unavailable`` when the store cannot be reached or refuses work; then some of the rows may be visible.
+
+Times are µs since 1970 UTC, 0 where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from schemas.verdict import Wait
+from schemas.wire import Observed
+
+# (key type, value) of a transaction.
+Transaction = tuple[str, str]
+
+
+class EventRow(NamedTuple):
+    """An event of a transaction. ``body``: its JSON as received (``source``/``epoch`` may be missing there: columns rule)."""
+
+    key_type: str
+    transaction_id: str
+    event: Observed
+    body: bytes
+
+
+class VerdictRow(NamedTuple):
+    """A verdict as stored: slim. Hops are derived from events when someone asks.
+
+    ``version``: fence << 32 | counter. ``open``: something may still change without a new event (it waits). ``flip``: number of
+    the last flip. ``judged_at``: control time. ``drop_*``: the worst drop. ``body``: JSON of the ``Verdict`` without hops
+    and edges, "" where there is no drop and no finding.
+    """
+
+    key_type: str
+    transaction_id: str
+    flow: str
+    flow_version: int
+    partition: int
+    version: int
+    status: str
+    open: bool
+    started_at: int
+    last_at: int
+    ended_at: int
+    judged_at: int
+    flip: int = 0
+    drop_kind: str = ""
+    drop_from: str = ""
+    drop_to: str = ""
+    drop_from_system: str = ""
+    drop_system: str = ""
+    drop_since: int = 0
+    drop_due: int = 0
+    findings: tuple[str, ...] = ()
+    value: float | None = None
+    currency: str = ""
+    excluded: bool = False
+    waits: tuple[Wait, ...] = ()
+    body: str = ""
+
+
+class FlipRow(NamedTuple):
+    """A verdict's change: what was said from ``at`` (control time) on. ``body`` as in ``VerdictRow``."""
+
+    key_type: str
+    transaction_id: str
+    flow: str
+    number: int
+    version: int
+    at: int
+    before: str
+    status: str
+    drop_kind: str = ""
+    drop_from: str = ""
+    drop_to: str = ""
+    drop_system: str = ""
+    findings: tuple[str, ...] = ()
+    body: str = ""
+
+
+class KeyRow(NamedTuple):
+    """A value by which a transaction can be found. The transaction's own key is one too."""
+
+    key_type: str
+    value: str
+    transaction_type: str
+    transaction_id: str
+    seen_at: int
+
+
+class ParkedRow(NamedTuple):
+    """An event that names no transaction, waiting for a link. ``id``: event id + alias."""
+
+    id: str
+    alias_type: str
+    alias: str
+    partition: int
+    event: Observed
+    body: bytes
+
+
+class QuarantineRow(NamedTuple):
+    """Bytes that made no event. ``id``: topic:partition:offset:place. ``state``: kept, retried or dropped (latest ``version`` wins)."""
+
+    id: str
+    at: int
+    source: str
+    epoch: int
+    reason: str
+    field: str
+    payload: bytes
+    key: bytes = b""
+    headers: str = "{}"
+    state: str = "kept"
+    version: int = 0
+
+
+class SourceRow(NamedTuple):
+    """A source's epoch as the fold of control has it. ``state``: live, silent, open, closed, gone, ended, distrusted.
+
+    The row with the greatest ``updated_at`` (control time) per (source, epoch) wins. ``position``: offset in control, breaks ties.
+    """
+
+    source: str
+    epoch: int
+    systems: tuple[str, ...]
+    state: str
+    since: int
+    through: int
+    settled: int
+    last_record_at: int
+    every: int
+    skew: int
+    sent: int
+    shed: int
+    updated_at: int
+    position: int = 0
+
+
+class HearingRow(NamedTuple):
+    """One fact of hearing, with when we knew it (law 7). Rows with the same (system, kind, source, epoch, number) supersede one
+    another by (known_at, position). ``kind`` and the meaning of ``begin``, ``end``, ``detail`` are ``pipeline.core.hearing``'s."""
+
+    system: str
+    kind: str
+    source: str
+    epoch: int
+    number: int
+    begin: int
+    end: int
+    detail: str
+    known_at: int
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictQuery:
+    """Filter for listings; empty means all. ``started_from``/``started_to``: µs, half open. ``drop_from``/``drop_to``: a step or
+    a system each, "" for any (``--drop A..B``). ``excluded``: None for both. ``limit`` 0: no limit. Newest first."""
+
+    statuses: tuple[str, ...] = ()
+    flows: tuple[str, ...] = ()
+    started_from: int = 0
+    started_to: int = 0
+    drop_from: str = ""
+    drop_to: str = ""
+    findings: tuple[str, ...] = ()
+    excluded: bool | None = False
+    limit: int = 0
+
+
+class Writer(Protocol):
+    def write_events(self, rows: Sequence[EventRow]) -> None: ...
+    def write_verdicts(self, rows: Sequence[VerdictRow]) -> None: ...
+    def write_flips(self, rows: Sequence[FlipRow]) -> None: ...
+    def write_keys(self, rows: Sequence[KeyRow]) -> None: ...
+    def write_parked(self, rows: Sequence[ParkedRow]) -> None: ...
+    def write_quarantine(self, rows: Sequence[QuarantineRow]) -> None: ...
+    def write_sources(self, rows: Sequence[SourceRow]) -> None: ...
+    def write_hearing(self, rows: Sequence[HearingRow]) -> None: ...
+
+
+class Reader(Protocol):
+    def load_events(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[Observed]]:
+        """All events of each transaction; one per id (the winner is the least ``Observed.content()``), any order."""
+        ...
+
+    def load_verdicts(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[VerdictRow]]:
+        """The winning verdict per flow of each transaction."""
+        ...
+
+    def verdicts(self, query: VerdictQuery) -> Iterator[VerdictRow]: ...
+    def count_verdicts(self) -> Mapping[tuple[str, str], int]:
+        """(flow, status) to number of transactions, excluded ones under status ``excluded``."""
+        ...
+
+    def open_verdicts(self, partitions: Sequence[int]) -> Iterator[VerdictRow]:
+        """Winning verdicts with ``open`` set, streamed."""
+        ...
+
+    def known_transactions(self, partitions: Sequence[int]) -> Iterator[Transaction]:
+        """Every transaction that has a verdict row in these partitions, streamed, possibly more than once."""
+        ...
+
+    def find_keys(self, value: str, key_type: str = "") -> list[KeyRow]: ...
+    def keys_of(self, transactions: Sequence[Transaction]) -> list[KeyRow]: ...
+    def flips(self, transaction: Transaction) -> list[FlipRow]:
+        """By flow and number."""
+        ...
+
+    def flips_between(self, begin: int, end: int) -> Iterator[FlipRow]:
+        """Flips said in [begin, end), for the report and the watch."""
+        ...
+
+    def missing_at(self, at: int) -> Iterator[FlipRow]:
+        """For each (transaction, flow) the last flip said up to ``at`` where its status is lost, failed, stalled or unknown."""
+        ...
+
+    def sources(self) -> list[SourceRow]: ...
+    def hearing(self, as_of: int = 0) -> list[HearingRow]:
+        """Latest row per (system, kind, source, epoch, number), known at ``as_of`` (0: now)."""
+        ...
+
+    def parked(self, limit: int = 100) -> list[ParkedRow]: ...
+    def count_parked(self) -> int: ...
+    def quarantine(self, ids: Sequence[str] = (), *, source: str = "", limit: int = 100) -> list[QuarantineRow]: ...
+    def count_quarantine(self) -> Mapping[tuple[str, str], int]:
+        """(source, reason) to number, kept ones only."""
+        ...
+
+    def count_events(self) -> int:
+        """Distinct (transaction, event id)."""
+        ...
+
+
+class Store(Writer, Reader, Protocol):
+    """What the worker and the answers are given."""
+
+    def migrate(self) -> list[str]:
+        """Apply what is missing, in order, safely beside others. Names of what was applied. Raises ``Invalid`` where the
+        store is newer than this code."""
+        ...
+
+    def check(self) -> list[str]:
+        """Problems, as a doctor would say them; empty when all is well."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,175 @@
+"""Control records: what sources say of themselves, how far workers are, what was published and decided (DESIGN.md §4).
+
+They travel in ``lastseen.control``, one partition, therefore one total order. The record's key is what the topic is
+compacted by: kind, name and epoch, or kind, partition and fence. ``Own`` records have a key of their own and stay.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from schemas.event import Name, _clean, first_fault
+from schemas.times import SECOND
+
+Time = Annotated[int, Field(description="microseconds since 1970 UTC")]
+Offsets = dict[int, Annotated[int, Field(ge=0)]]
+SourceName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_clean)]
+Systems = Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
+
+
+class _Control(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _OfSource(_Control):
+    source: SourceName
+    epoch: Annotated[int, Field(ge=0)]
+
+    def key(self) -> bytes:
+        return f"{self.kind}:{self.source}:{self.epoch}".encode()  # type: ignore[attr-defined]
+
+
+class Hello(_OfSource):
+    """A source speaks for the first time under this epoch. It vouches for ``systems`` from ``since`` on.
+
+    ``every``: µs between its markers; its lease is three times that. ``boot``: when the process started (log's time).
+    """
+
+    kind: Literal["hello"] = "hello"
+    systems: Systems
+    boot: Time
+    since: Time
+    every: Annotated[int, Field(gt=0)] = 2 * SECOND
+
+
+class Marker(_OfSource):
+    """All that became known to the source before ``through`` has been acknowledged at offsets below ``acked``.
+
+    Everything is cumulative over the epoch. ``acked``: partition to the offset after the last one acknowledged. ``skew``:
+    µs, the smallest difference of the log's append time and the source's clock; null where there was nothing to measure.
+    ``sent``, ``shed``: events.
+    """
+
+    kind: Literal["marker"] = "marker"
+    systems: Systems
+    through: Time
+    acked: Offsets = Field(default_factory=dict)
+    skew: int | None = None
+    sent: Annotated[int, Field(ge=0)] = 0
+    shed: Annotated[int, Field(ge=0)] = 0
+    every: Annotated[int, Field(gt=0)] | None = None
+
+
+class Goodbye(_OfSource):
+    """A marker's content and an end. ``open``: nothing more comes until the name says hello again; it vouches on.
+    ``closed``: it vouches up to ``through`` and no further, and is no silence."""
+
+    kind: Literal["goodbye"] = "goodbye"
+    systems: Systems
+    through: Time
+    acked: Offsets = Field(default_factory=dict)
+    skew: int | None = None
+    sent: Annotated[int, Field(ge=0)] = 0
+    shed: Annotated[int, Field(ge=0)] = 0
+    state: Literal["open", "closed"] = "open"
+
+
+class Own(_Control):
+    """Compare and set of a partition's ownership: counts only if ``after`` is still the last fence (-1: none yet).
+
+    The record's own offset becomes the new fence.
+    """
+
+    kind: Literal["own"] = "own"
+    partition: Annotated[int, Field(ge=0)]
+    after: Annotated[int, Field(ge=-1)]
+    worker: SourceName
+
+    def key(self) -> bytes:
+        return f"own:{self.partition}:{self.after}:{self.worker}".encode()
+
+
+class Progress(_Control):
+    """How far a partition has been processed, by whom (``fence``).
+
+    ``position``: next offset to read. ``through``: everything that the log appended to the partition before this time has
+    been processed, µs of the log's append clock. ``forwarded``: depth to partition to the offset after the last record
+    that was produced there while reading this partition; cumulative.
+    """
+
+    kind: Literal["progress"] = "progress"
+    partition: Annotated[int, Field(ge=0)]
+    fence: int
+    position: Annotated[int, Field(ge=0)]
+    through: Time = 0
+    forwarded: dict[int, Offsets] = Field(default_factory=dict)
+
+    def key(self) -> bytes:
+        return f"progress:{self.partition}:{self.fence}".encode()
+
+
+class Partitions(_Control):
+    """The number of partitions of ``lastseen.events``."""
+
+    kind: Literal["partitions"] = "partitions"
+    count: Annotated[int, Field(ge=1, le=100_000)]
+
+    def key(self) -> bytes:
+        return b"partitions"
+
+
+class FlowPublished(_Control):
+    """A version of a flow as published: its name, version, digest of content, and whole content as data."""
+
+    kind: Literal["flow"] = "flow"
+    flow: Name
+    version: Annotated[int, Field(ge=1)]
+    digest: str
+    since: Time
+    content: dict[str, Any]
+
+    def key(self) -> bytes:
+        return f"flow:{self.flow}:{self.version}:{self.digest}".encode()
+
+
+class Gone(_Control):
+    """A person's decision: this source (one epoch, or all) will not come back; it frees its systems' other sources."""
+
+    kind: Literal["gone"] = "gone"
+    source: SourceName
+    epoch: int | None = None
+
+    def key(self) -> bytes:
+        return f"gone:{self.source}:{'' if self.epoch is None else self.epoch}".encode()
+
+
+class Distrust(_Control):
+    """A worker set a source aside: its input is mostly bad (law 10). It counts as not heard from ``since`` until lifted."""
+
+    kind: Literal["distrust"] = "distrust"
+    source: SourceName
+    epoch: Annotated[int, Field(ge=0)]
+    since: Time
+    lifted: bool = False
+    reason: str = ""
+
+    def key(self) -> bytes:
+        return f"distrust:{self.source}:{self.epoch}".encode()
+
+
+Control = Hello | Marker | Goodbye | Own | Progress | Partitions | FlowPublished | Gone | Distrust
+CONTROL: TypeAdapter[Control] = TypeAdapter(Annotated[Control, Field(discriminator="kind")])
+
+
+def decode_control(value: bytes) -> Control:
+    """Control record from its JSON. Raises ``Invalid``: a reader skips and counts it, since others wrote it."""
+    try:
+        return CONTROL.validate_json(value)
+    except ValidationError as error:
+        raise first_fault(error) from None
+
+
+def encode_control(record: Control) -> bytes:
+    return record.model_dump_json(exclude_defaults=False).encode()

@@ -1,0 +1,119 @@
+"""Landscape: what holds across flows: key types, systems, calendars, the zone of the business."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from schemas.event import Name
+from schemas.flow import Duration
+from schemas.times import DAY, MINUTE, parse_zone
+
+
+def _zone(name: str) -> str:
+    parse_zone(name)
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+
+
+class KeyType(BaseModel):
+    """How values of a key type are treated everywhere.
+
+    ``transaction``: flows use it as ``key``. Normalisation: ``trim`` white space, ``case`` folding, dropping
+    ``leading_zeros``. ``pii``: hash or remove before anything leaves the machine. ``customer_knows``: may be said to a
+    customer. ``reuse_after``: µs after which numbers come round. ``says``: what people call it ("order number").
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    transaction: bool = False
+    trim: bool = True
+    case: Literal["keep", "upper", "lower"] = "keep"
+    leading_zeros: Literal["keep", "drop"] = "keep"
+    pii: Literal["hash", "remove"] | None = None
+    customer_knows: bool = False
+    reuse_after: Duration | None = None
+    says: str = ""
+
+    def normalise(self, value: str) -> str:
+        """The form under which values meet: ``" 0001234 "`` and ``"1234"``."""
+        if self.trim:
+            value = value.strip()
+        if self.case != "keep":
+            value = value.upper() if self.case == "upper" else value.lower()
+        if self.leading_zeros == "drop":
+            value = value.lstrip("0") or "0"
+        return value
+
+
+class System(BaseModel):
+    """How a system reports. ``reporting``: continuous, scheduled or none; ``assume`` is for a system of which no source
+    ever spoke. ``owner``: whom to ask."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reporting: Literal["continuous", "scheduled", "none"] = "continuous"
+    assume: Literal["heard", "silent"] = "heard"
+    zone: Zone | None = None
+    calendar: str | None = None
+    former_names: tuple[str, ...] = ()
+    says: str = ""
+    owner: str = ""
+
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+def _holidays(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Calendar(BaseModel):
+    """Working time: ``days`` of the week, ``hours`` "08:00-17:00" in ``zone``, but for ``holidays``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Annotated[int, Field(ge=1)] = 1
+    zone: Zone = "UTC"
+    days: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri")
+    hours: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$")] = "00:00-24:00"
+    holidays: Annotated[tuple[date, ...], BeforeValidator(_holidays)] = ()
+
+
+class Landscape(BaseModel):
+    """One YAML file of what holds across flows.
+
+    ``zone``: in which the report's day ends. ``tolerate``: share of blind time that leaves a system heard. ``gone_after``,
+    ``link_age``, ``grace``, ``settling``: µs, see DESIGN.md §4.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    zone: Zone = "UTC"
+    keys: dict[Name, KeyType] = Field(default_factory=dict)
+    systems: dict[Name, System] = Field(default_factory=dict)
+    calendars: dict[str, Calendar] = Field(default_factory=dict)
+    tolerate: Annotated[float, Field(ge=0, le=1)] = 0.001
+    gone_after: Duration = 15 * MINUTE
+    link_age: Duration = DAY
+    grace: Duration = 10_000_000
+    settling: Duration = MINUTE
+
+    def transaction_types(self) -> tuple[str, ...]:
+        """Key types that flows use as ``key``, in the order of the file: the first found in an event routes it."""
+        return tuple(name for name, kind in self.keys.items() if kind.transaction)
+
+    def normalise(self, key_type: str, value: str) -> str:
+        kind = self.keys.get(key_type)
+        return kind.normalise(value) if kind else value.strip()
+
+    def current_name(self, system: str) -> str:
+        """Today's name of a system that was renamed."""
+        for name, spec in self.systems.items():
+            if system in spec.former_names:
+                return name
+        return system
