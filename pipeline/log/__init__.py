@@ -36,7 +36,8 @@ def open_log(url: str, env: Mapping[str, str] | None = None, clock: Callable[[],
     """Open an event log; nothing is created before `Log.create`.
 
     Args:
-        url: ``kafka://host:port[,host:port]/?prefix=…``, ``kafkas://…`` (TLS) or ``sqlite:///path``.
+        url: ``kafka://host:port[,host:port]/?prefix=…``, ``kafkas://…`` (TLS), or
+            ``sqlite:///path?synchronous=full|normal``.
         env: where secrets are read; see `tracer.sinks.kafka_config`.
         clock: SQLite's append clock, microseconds since the Unix epoch. Kafka's is the broker's.
 
@@ -59,11 +60,10 @@ def _open(url: str, env: Mapping[str, str] | None, clock: Callable[[], int]) -> 
 
         return KafkaLog(url, env)
     if scheme == "sqlite":
-        from tracer.sinks.sqlite import path_of
-
         from pipeline.log.sqlite import SqliteLog
+        from tracer.sinks.sqlite import path_of, synchronous_of
 
-        return SqliteLog(path_of(url), clock)
+        return SqliteLog(path_of(url), clock, synchronous_of(url))
     if scheme == "memory":
         raise Invalid("memory:// is a log within one process: hand the object over instead of an address")
     raise Invalid(f"no log is known under {scheme!r}; write kafka://host:port, kafkas://host:port or sqlite:///path")

@@ -13,7 +13,8 @@ def open_sink(url: str, env: Mapping[str, str] | None = None) -> Sink:
     """Open the producing side of an event log.
 
     Args:
-        url: ``kafka://host:port[,host:port]/?prefix=…``, ``kafkas://…`` (TLS) or ``sqlite:///path``.
+        url: ``kafka://host:port[,host:port]/?prefix=…``, ``kafkas://…`` (TLS), or
+            ``sqlite:///path?synchronous=full|normal``.
         env: where secrets are read (``LASTSEEN_KAFKA_PASSWORD`` and so on); nothing else is.
 
     Raises:
@@ -26,9 +27,9 @@ def open_sink(url: str, env: Mapping[str, str] | None = None) -> Sink:
 
         return KafkaSink(url, env)
     if scheme == "sqlite":
-        from tracer.sinks.sqlite import SqliteSink, path_of
+        from tracer.sinks.sqlite import SqliteSink, path_of, synchronous_of
 
-        return SqliteSink(path_of(url))
+        return SqliteSink(path_of(url), synchronous=synchronous_of(url))
     if scheme == "memory":
         raise ValueError("memory:// is a log within one process: hand the object over instead of an address")
     raise ValueError(f"no log is known under {scheme!r}; write kafka://host:port, kafkas://host:port or sqlite:///path")

@@ -13,11 +13,14 @@ Laws, held by one suite for every adapter:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from tracer.errors import Unavailable
-from tracer.record import Ack, Record
+from tracer.record import Ack, Record, partition_of
+
+MAX_VALUE = 1_000_000
+"""Bytes that a record's value may have, on every log: Kafka's own limit for a message, less room for key and headers."""
 
 OnAck = Callable[[Ack], None]
 OnError = Callable[[Exception], None]
@@ -108,6 +111,19 @@ class Sink(Protocol):
     def close(self) -> None:
         """Let go of the log. What is still under way is given a moment, then reported as an error."""
         ...
+
+
+def place(record: Record, partitions: Mapping[str, int]) -> int:
+    """The partition that a record goes to, given how many each topic has; raises ValueError where it can go nowhere."""
+    count = partitions.get(record.topic)
+    if count is None:
+        raise ValueError(f"no topic {record.topic!r}")
+    if len(record.value) > MAX_VALUE:
+        raise ValueError(f"a record of {len(record.value)} bytes; at most {MAX_VALUE} are taken")
+    partition = partition_of(record.key, count) if record.partition is None else record.partition
+    if not 0 <= partition < count:
+        raise ValueError(f"{record.topic} has no partition {partition}")
+    return partition
 
 
 def settled(pendings: Sequence[Pending], name: str) -> list[Ack]:

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from tracer.errors import Unavailable
-from tracer.record import CONTROL, EVENTS, Ack, Headers, Record, partition_of
-from tracer.sinks.contract import OnAck, OnError, Pending, settled
-
-MAX_VALUE = 16 * 1024 * 1024
+from tracer.record import CONTROL, EVENTS, Ack, Headers, Record
+from tracer.sinks.contract import OnAck, OnError, Pending, place, settled
 
 
 class Stored(NamedTuple):
@@ -72,16 +70,10 @@ class MemoryBroker:
     def append(self, record: Record) -> Ack:
         """Take a record. Append time never goes backwards, whatever the clock does."""
         self.require()
-        topic = self.topics.get(record.topic)
-        if topic is None:
-            raise ValueError(f"no topic {record.topic!r}")
-        if len(record.value) > MAX_VALUE:
-            raise ValueError(f"a record of {len(record.value)} bytes; at most {MAX_VALUE} are taken")
-        partition = partition_of(record.key, len(topic)) if record.partition is None else record.partition
-        if not 0 <= partition < len(topic):
-            raise ValueError(f"{record.topic} has no partition {partition}")
+        sizes = {name: len(partitions) for name, partitions in self.topics.items()}
+        partition = place(record, sizes)
         self._last = max(self._last, self.clock())
-        there = topic[partition]
+        there = self.topics[record.topic][partition]
         there.rows.append(Stored(self._last, bytes(record.key), bytes(record.value), tuple(record.headers)))
         return Ack(record.topic, partition, there.end - 1, self._last)
 
