@@ -1,0 +1,156 @@
+"""Flow files: YAML to ``Flow``, every mistake with file, line, field and reason.
+
+A folder's flow files are its ``*.yaml`` that have a field ``flow`` or ``steps``; a landscape or a mapping may lie beside
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.errors import Invalid
+from schemas.flow import Flow, Flows, KeyRole, Step
+from schemas.flow_check import Mistake, check_flow, check_references, check_roles
+from schemas.landscape import Landscape
+from schemas.landscape_file import FILE_NAME, SHIPPED_FLOWS, load_landscape
+from schemas.yaml_file import Document, parse_model, parse_yaml, read_yaml
+
+__all__ = ["SHIPPED_FLOWS", "Checked", "Published", "check_files", "flow_files", "load_flows", "parse_flow"]
+
+Published = Mapping[tuple[str, int], str]
+"""Flow and version to the digest under which it was published."""
+
+_STEP = TypeAdapter(Step)
+_ROLE = TypeAdapter(KeyRole)
+
+
+class Checked(NamedTuple):
+    """The flows that are without fault, each with its file, and all that is wrong, in the order of files and lines."""
+
+    flows: tuple[tuple[Flow, str], ...]
+    mistakes: tuple[Invalid, ...]
+    warnings: tuple[Invalid, ...]
+
+
+def load_flows(dirs: Iterable[Path], landscape: Landscape | None = None, published: Published | None = None) -> Flows:
+    """All flows of the folders, checked against the landscape (default: the one of the same folders).
+
+    Raises ``Invalid`` with the first mistake's file, line and field, and how many there are beside it.
+    """
+    dirs = list(dirs)
+    checked = check_files(flow_files(dirs), landscape if landscape is not None else load_landscape(dirs), published)
+    if checked.mistakes:
+        first, rest = checked.mistakes[0], len(checked.mistakes) - 1
+        more = f" (and {rest} more: lastseen flows check)" if rest else ""
+        raise Invalid(first.reason + more, file=first.file, line=first.line, field=first.field)
+    return Flows([flow for flow, _ in checked.flows])
+
+
+def flow_files(dirs: Iterable[Path]) -> list[Path]:
+    """The folders' flow files by name. A file that is no YAML is listed, so that it is named. Raises ``Invalid``: no folder."""
+    found = []
+    for folder in dirs:
+        if not folder.is_dir():
+            raise Invalid("is no folder", file=str(folder))
+        for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
+            if path.name == FILE_NAME:
+                continue
+            try:
+                data = read_yaml(path).data
+            except Invalid:
+                found.append(path)
+                continue
+            if not isinstance(data, dict) or "flow" in data or "steps" in data:
+                found.append(path)
+    return found
+
+
+def check_files(
+    paths: Iterable[Path], landscape: Landscape | None = None, published: Published | None = None
+) -> Checked:
+    """Read every file and collect all mistakes; one bad file does not hide another's."""
+    flows: list[tuple[Flow, str]] = []
+    mistakes: list[Invalid] = []
+    warnings: list[Invalid] = []
+    seen: dict[tuple[str, int], tuple[str, str]] = {
+        known: (digest, "what was published") for known, digest in (published or {}).items()
+    }
+    for path in dict.fromkeys(paths):
+        try:
+            document = read_yaml(path)
+        except Invalid as error:
+            mistakes.append(error)
+            continue
+        flow, found = _read(document, landscape)
+        if flow is not None:
+            found += _versions(flow, document, seen, flows)
+        mistakes += [document.mistake(item.reason, item.place) for item in found if not item.warning]
+        mistakes += document.mistakes
+        warnings += [document.mistake(item.reason, item.place) for item in found if item.warning]
+        if flow is not None and not document.mistakes and all(item.warning for item in found):
+            flows.append((flow, str(path)))
+    order = {str(path): place for place, path in enumerate(paths if isinstance(paths, list) else [])}
+    by_line = lambda fault: (order.get(fault.file or "", 0), fault.line or 0)  # noqa: E731
+    return Checked(tuple(flows), tuple(sorted(mistakes, key=by_line)), tuple(sorted(warnings, key=by_line)))
+
+
+def parse_flow(content: bytes | str, file: str = "flow", landscape: Landscape | None = None) -> Flow:
+    """A flow from its YAML. Raises ``Invalid`` with the first mistake."""
+    document = parse_yaml(content, file)
+    flow, found = _read(document, landscape)
+    faults = [*document.mistakes, *(document.mistake(item.reason, item.place) for item in found if not item.warning)]
+    if faults or flow is None:
+        raise min(faults, key=lambda fault: fault.line or 0)
+    return flow
+
+
+def _read(document: Document, landscape: Landscape | None) -> tuple[Flow | None, list[Mistake]]:
+    flow = parse_model(Flow, document)
+    if flow is not None:
+        return flow, check_flow(flow, landscape)
+    return None, _check_rest(document.data) if isinstance(document.data, dict) else []
+
+
+def _check_rest(data: dict[str, Any]) -> list[Mistake]:
+    """Where some fields are bad, what the others say is checked all the same: all mistakes at once, none invented."""
+    given = data.get("steps")
+    if not isinstance(given, dict):
+        return []
+    steps = {name: step for name, step in ((name, _valid(_STEP, step)) for name, step in given.items()) if step}
+    found = list(check_references(steps, given.keys()))
+    keys = data.get("keys") or {}
+    if isinstance(keys, dict) and isinstance(data.get("key"), str):
+        roles = {name: role for name, role in ((name, _valid(_ROLE, role)) for name, role in keys.items()) if role}
+        if len(roles) == len(keys):
+            found += check_roles(data["key"], None, roles, steps)
+    return found
+
+
+def _valid(adapter: TypeAdapter[Any], value: object) -> Any:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
+        return None
+
+
+def _versions(
+    flow: Flow, document: Document, seen: dict[tuple[str, int], tuple[str, str]], flows: list[tuple[Flow, str]]
+) -> list[Mistake]:
+    """A published version is never changed; all versions have one key, and each a time from which it is in force."""
+    digest, where = seen.setdefault((flow.flow, flow.version), (flow.digest(), document.file))
+    if digest != flow.digest():
+        reason = f"version {flow.version} of {flow.flow} has other content in {where}; give the change a new version"
+        return [Mistake(("version",), reason)]
+    others = [other for other, _ in flows if other.flow == flow.flow and other.version != flow.version]
+    if any(other.key != flow.key for other in others):
+        return [Mistake(("key",), f"is {flow.key}, but {others[0].key} in version {others[0].version}")]
+    for other in others:
+        early, late = sorted((flow, other), key=lambda one: one.version)
+        if late.since <= early.since and late.applies_to == "new":
+            reason = f"version {early.version} is never in force: version {late.version} has no later since"
+            return [Mistake(("since",) if late is flow else ("version",), reason, warning=True)]
+    return []
