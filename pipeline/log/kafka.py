@@ -1,0 +1,313 @@
+"""The consuming side of Kafka: a member of the group, and a reader of control outside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import errors as kafka_errors
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+from pipeline.errors import Unavailable
+from pipeline.log.contract import GROUP, Assigned, Change, Fenced, LogRecord, PositionLost, Revoked
+from pipeline.log.kafka_admin import KafkaTopics
+from pipeline.log.kafka_records import FastRecords
+from tracer.record import CONTROL, EVENTS
+from tracer.sinks.kafka import KafkaSink
+from tracer.sinks.kafka_config import KafkaAddress, read_address, unavailable
+
+REQUEST_TIMEOUT_MS = 10_000
+CONSUMER = {
+    "auto_offset_reset": "none",
+    "enable_auto_commit": False,
+    "allow_auto_create_topics": False,
+    "bootstrap_timeout_ms": REQUEST_TIMEOUT_MS,
+    "request_timeout_ms": REQUEST_TIMEOUT_MS,
+    "fetch_max_wait_ms": 100,
+    "fetch_max_bytes": 32 * 1024 * 1024,
+    "max_partition_fetch_bytes": 4 * 1024 * 1024,
+    "reconnect_backoff_max_ms": 1_000,
+    "metrics_enabled": False,
+}
+FENCES = (
+    kafka_errors.CommitFailedError,
+    kafka_errors.RebalanceInProgressError,
+    kafka_errors.IllegalGenerationError,
+    kafka_errors.UnknownMemberIdError,
+    kafka_errors.FencedInstanceIdError,
+)
+GONE = (kafka_errors.OffsetOutOfRangeError, kafka_errors.LogTruncationError)
+
+T = TypeVar("T")
+
+
+def _connect(address: KafkaAddress, topic: str, **options: Any) -> Any:
+    """A consumer whose fetcher reads batches with `FastRecords`."""
+    try:
+        client: Any = KafkaConsumer(**address.client, **CONSUMER, **options)  # type: ignore[no-untyped-call]
+    except kafka_errors.KafkaError as error:
+        raise unavailable(address.name, error) from error
+    client._fetcher.PartitionRecords = type("Records", (FastRecords,), {"topic": topic})
+    return client
+
+
+def _asking(name: str, ask: Callable[[], T]) -> T:
+    try:
+        return ask()
+    except kafka_errors.KafkaError as error:
+        raise unavailable(name, error) from error
+
+
+class _Notes(ConsumerRebalanceListener):
+    """Called inside `KafkaConsumer.poll`, on its heartbeat loop: it notes, and holds back what is new; it never waits."""
+
+    def __init__(self, client: Any, assignor: CooperativeStickyAssignor):
+        self.changes: list[Change] = []
+        self.untold: set[TopicPartition] = set()
+        self._client = client
+        self._assignor = assignor
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        new = set(assigned)
+        if new:
+            self._client.pause(*new)
+            self.untold |= new
+            self.changes.append(Assigned(frozenset(tp.partition for tp in new)))
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        gone = set(revoked)
+        if gone:
+            self.untold -= gone
+            self.changes.append(Revoked(frozenset(tp.partition for tp in gone)))
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        """kafka-python's assignor would claim, on rejoining, what it had: another member owns that by now."""
+        self._assignor.member_assignment = None
+        self.on_partitions_revoked(lost)
+
+
+class KafkaEventConsumer:
+    """A member of the group; it joins with its first poll. Partitions move one by one, the others are read on."""
+
+    def __init__(self, address: KafkaAddress, group: str, from_beginning: bool):
+        self._name = address.name
+        self._topic = address.prefix + EVENTS
+        self._from_beginning = from_beginning
+        assignor = CooperativeStickyAssignor()  # type: ignore[no-untyped-call]
+        self._client = _connect(
+            address,
+            EVENTS,
+            group_id=address.prefix + group,
+            partition_assignment_strategy=[assignor],
+            session_timeout_ms=address.session_timeout_ms,
+            heartbeat_interval_ms=min(3_000, address.session_timeout_ms // 3),
+        )
+        self._notes = _Notes(self._client, assignor)
+        self._topic_id: str | None = None
+        self._recreated = False
+        self._client.subscribe([self._topic], listener=self._notes)
+
+    def _at(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._topic, partition)
+
+    def poll(self, max_records: int, timeout_ms: int) -> dict[int, list[LogRecord]]:
+        before = len(self._notes.changes)
+        try:
+            records = self._client.poll(timeout_ms=timeout_ms, max_records=max_records)
+        except kafka_errors.NoOffsetForPartitionError as error:
+            self._start_new(error)
+            return {}
+        except GONE as error:
+            raise PositionLost(f"{self._name}: {self._topic} no longer has what comes next: {error}") from error
+        except kafka_errors.CorruptRecordError:
+            raise
+        except kafka_errors.KafkaError as error:
+            raise unavailable(self._name, error) from error
+        self._check_topic(anew=len(self._notes.changes) > before)
+        return {tp.partition: batch for tp, batch in records.items()}
+
+    def _start_new(self, error: kafka_errors.NoOffsetForPartitionError) -> None:
+        """Partitions for which the group never committed."""
+        (partitions,) = error.args
+        ask = self._client.beginning_offsets if self._from_beginning else self._client.end_offsets
+        starts = _asking(self._name, lambda: ask(list(partitions), timeout_ms=REQUEST_TIMEOUT_MS))
+        for tp, offset in starts.items():
+            self._client.seek(tp, offset)
+
+    def _check_topic(self, anew: bool) -> None:
+        """A topic that was deleted and made again has other records under the same offsets; it has another id, too."""
+        now = self._client._cluster.topic_id(self._topic)
+        if now is None:
+            return
+        if self._topic_id is None:
+            self._topic_id = now.hex
+        of_commits = {self._topic_of_commit(tp) for tp in self._notes.untold} if anew else set()
+        if self._recreated or self._topic_id != now.hex or of_commits - {"", now.hex}:
+            self._recreated = True
+            raise PositionLost(f"{self._name}: {self._topic} was deleted and made anew since it was read")
+
+    def _topic_of_commit(self, tp: TopicPartition) -> str:
+        """The id of the topic as of the group's commit; empty where there is none."""
+        there = _asking(self._name, lambda: self._client.committed(tp, metadata=True, timeout_ms=REQUEST_TIMEOUT_MS))
+        return str(there.metadata) if there is not None else ""
+
+    def assignment(self) -> frozenset[int]:
+        return frozenset(tp.partition for tp in self._client.assignment())
+
+    def take_changes(self) -> list[Change]:
+        changes, self._notes.changes = self._notes.changes, []
+        held, self._notes.untold = self._notes.untold, set()
+        mine = self._client.assignment()
+        self._client.resume(*(tp for tp in held if tp in mine))
+        return changes
+
+    def still_owns(self, partition: int) -> bool:
+        """A heartbeat, now: the coordinator answers it only to a member of the present generation."""
+        coordinator = self._client._coordinator
+        if self._at(partition) not in self._client.assignment() or coordinator.generation_if_stable() is None:
+            return False
+        try:
+            coordinator._net.run(coordinator._manager.wait_for, self._heartbeat(), REQUEST_TIMEOUT_MS)
+        except kafka_errors.RebalanceInProgressError:
+            return True  # the group waits for us: until we rejoin nobody else is given what we have
+        except FENCES:
+            return False
+        except kafka_errors.KafkaError as error:
+            raise unavailable(self._name, error) from error
+        return True
+
+    def _heartbeat(self) -> Any:
+        coordinator = self._client._coordinator
+        return coordinator._manager.call_soon(coordinator._send_heartbeat_request)
+
+    def commit(self, positions: Mapping[int, int]) -> None:
+        lost = sorted(set(positions) - self.assignment())
+        if lost:
+            raise Fenced(f"{self._name}: partitions {lost} are not ours")
+        offsets = {self._at(p): OffsetAndMetadata(offset, self._topic_id or "", -1) for p, offset in positions.items()}
+        try:
+            self._client.commit(offsets, timeout_ms=REQUEST_TIMEOUT_MS)
+        except FENCES as error:
+            raise Fenced(f"{self._name}: {type(error).__name__}") from error
+        except kafka_errors.KafkaError as error:
+            raise unavailable(self._name, error) from error
+
+    def committed(self, partitions: Iterable[int]) -> dict[int, int | None]:
+        wanted = [self._at(partition) for partition in partitions]
+        coordinator = self._client._coordinator
+        found = _asking(self._name, lambda: coordinator.fetch_committed_offsets(wanted, timeout_ms=REQUEST_TIMEOUT_MS))
+        return {tp.partition: found[tp].offset if tp in found else None for tp in wanted}
+
+    def seek(self, partition: int, offset: int) -> None:
+        self._client.seek(self._at(partition), offset)
+
+    def position(self, partition: int) -> int:
+        if partition not in self.assignment():
+            raise ValueError(f"partition {partition} is not assigned")
+        position = None
+        while position is None:
+            try:
+                position = self._client.position(self._at(partition), timeout_ms=REQUEST_TIMEOUT_MS)
+            except kafka_errors.NoOffsetForPartitionError as error:
+                self._start_new(error)
+                continue
+            except GONE as error:
+                raise PositionLost(f"{self._name}: {self._topic}: {error}") from error
+            except kafka_errors.KafkaError as error:
+                raise unavailable(self._name, error) from error
+            if position is None:
+                raise Unavailable(f"{self._name}: the position of partition {partition} is not known yet")
+        return int(position)
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        mine = self.assignment()
+        self._client.pause(*(self._at(partition) for partition in partitions if partition in mine))
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        mine = self.assignment()
+        wanted = {self._at(partition) for partition in partitions if partition in mine}
+        self._client.resume(*(wanted - self._notes.untold))
+
+    def end_offsets(self, partitions: Iterable[int]) -> dict[int, int]:
+        return self._offsets(self._client.end_offsets, partitions)
+
+    def beginning_offsets(self, partitions: Iterable[int]) -> dict[int, int]:
+        return self._offsets(self._client.beginning_offsets, partitions)
+
+    def _offsets(self, ask: Any, partitions: Iterable[int]) -> dict[int, int]:
+        wanted = [self._at(partition) for partition in partitions]
+        found = _asking(self._name, lambda: ask(wanted, timeout_ms=REQUEST_TIMEOUT_MS)) if wanted else {}
+        return {tp.partition: offset for tp, offset in found.items()}
+
+    def close(self) -> None:
+        self._client.close(autocommit=False, timeout_ms=5_000)
+
+
+class KafkaControlReader:
+    """Reads control, which every worker reads whole."""
+
+    def __init__(self, address: KafkaAddress):
+        self._name = address.name
+        self._at = TopicPartition(address.prefix + CONTROL, 0)
+        self._client = _connect(address, CONTROL)
+        self._client.assign([self._at])
+        first = _asking(self._name, lambda: self._client.beginning_offsets([self._at], timeout_ms=REQUEST_TIMEOUT_MS))
+        self._client.seek(self._at, first[self._at])
+
+    def read(self, max_records: int, timeout_ms: int = 0) -> list[LogRecord]:
+        try:
+            records = self._client.poll(timeout_ms=timeout_ms, max_records=max_records)
+        except GONE as error:
+            raise PositionLost(f"{self._name}: {self._at.topic}: {error}") from error
+        except kafka_errors.CorruptRecordError:
+            raise
+        except kafka_errors.KafkaError as error:
+            raise unavailable(self._name, error) from error
+        found: list[LogRecord] = records.get(self._at, [])
+        return found
+
+    def position(self) -> int:
+        return int(_asking(self._name, lambda: self._client.position(self._at, timeout_ms=REQUEST_TIMEOUT_MS)))
+
+    def end_offset(self) -> int:
+        ends = _asking(self._name, lambda: self._client.end_offsets([self._at], timeout_ms=REQUEST_TIMEOUT_MS))
+        return int(ends[self._at])
+
+    def close(self) -> None:
+        self._client.close(autocommit=False, timeout_ms=5_000)
+
+
+class KafkaLog:
+    """Kafka from both sides. See `tracer.sinks.kafka_config` for the address."""
+
+    def __init__(self, url: str, env: Mapping[str, str] | None = None):
+        self._url = url
+        self._env = env
+        self._address = read_address(url, env)
+        self._topics = KafkaTopics(self._address)
+        self.name = self._address.name
+
+    def partitions(self) -> int:
+        return self._topics.partitions()
+
+    def consumer(self, group: str = GROUP, *, from_beginning: bool = True) -> KafkaEventConsumer:
+        return KafkaEventConsumer(self._address, group, from_beginning)
+
+    def control_reader(self) -> KafkaControlReader:
+        return KafkaControlReader(self._address)
+
+    def producer(self) -> KafkaSink:
+        return KafkaSink(self._url, self._env)
+
+    def create(self, partitions: int | None = None) -> None:
+        self._topics.create(partitions)
+
+    def check(self) -> list[str]:
+        return self._topics.check()
+
+    def trim(self, positions: Mapping[int, int]) -> None:
+        """Nothing: topics have a retention."""
+
+    def close(self) -> None:
+        self._topics.close()

@@ -1,0 +1,34 @@
+"""What several suites share."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kafka_broker import NoBroker, shared_broker
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[dict[str, str]]:
+    """The run's Kafka: ``address``, and where it is ours ``sasl``, ``tls``, ``ca``.
+
+    Without one, the tests that need it are skipped on a laptop and fail in CI.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = base if worker_id == "master" else base.parent
+    try:
+        with shared_broker(folder) as found:
+            yield found
+    except NoBroker as reason:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no Kafka: {reason}")
+        pytest.skip(f"no Kafka: {reason}")
+
+
+@pytest.fixture
+def kafka(kafka_broker: dict[str, str]) -> str:
+    """The URL of a Kafka log of this test's own: topics and groups under a prefix that nobody else has."""
+    return f"kafka://{kafka_broker['address']}/?prefix=t{uuid.uuid4().hex[:12]}.&session_timeout_ms=6000"
