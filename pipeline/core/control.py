@@ -1,0 +1,341 @@
+"""The fold of control: one total order in, each system's clock, blind intervals and silence out (DESIGN.md §4).
+
+Laws: the fold is a pure function of the records and their append times, in order; batches do not matter; every worker that has
+read as far says the same. Leases and silence run on control time and on nothing else. A marker is settled when what it
+vouches for has been processed through every forwarding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipeline.core.epoch import Epoch, Mark, Offsets
+from pipeline.core.hearing import (
+    FOREVER,
+    NEVER,
+    SKEW_LIMIT,
+    Hearing,
+    Interval,
+    gaps,
+    merge_intervals,
+)
+from schemas.control import (
+    Control,
+    Distrust,
+    FlowPublished,
+    Gone,
+    Goodbye,
+    Hello,
+    Marker,
+    Own,
+    Partitions,
+    Progress,
+)
+from schemas.flow import Flow, Flows
+from schemas.landscape import Landscape
+
+EpochKey = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Partition:
+    """How far a partition is, by its owner. ``fence``: offset of the *own* that counts, -1 before the first."""
+
+    fence: int = -1
+    worker: str = ""
+    position: int = 0
+    through: int = NEVER
+    forwarded: dict[int, Offsets] = field(default_factory=dict)
+
+
+class ControlFold:
+    """What the control topic says, up to ``position``.
+
+    ``now``: control time, the greatest append time read, µs. ``version`` changes whenever an answer may have.
+    """
+
+    def __init__(self, landscape: Landscape):
+        self.landscape = landscape
+        self.now = NEVER
+        self.position = 0
+        self.version = 0
+        self.partition_count = 0
+        self.partitions: dict[int, Partition] = {}
+        self.epochs: dict[EpochKey, Epoch] = {}
+        self.published: dict[tuple[str, int], FlowPublished] = {}
+        self.conflicts: list[FlowPublished] = []
+        self.invalid = 0
+        self._newest: dict[str, EpochKey] = {}
+        self._by_system: dict[str, list[EpochKey]] = {}
+        self._unsettled: dict[EpochKey, None] = {}
+        self._watched: dict[EpochKey, Epoch] = {}
+
+    # Records -------------------------------------------------------------------------------------------------------
+
+    def apply(self, offset: int, append_time: int, record: Control | None) -> None:
+        """Take the next record. ``None`` is one that could not be read: it is counted, and its append time counts."""
+        self.position = offset + 1
+        self.version += 1
+        self._advance(append_time)
+        if record is None:
+            self.invalid += 1
+        elif isinstance(record, Marker | Goodbye):
+            self._marker(offset, record)
+        elif isinstance(record, Progress):
+            self._progress(record)
+        elif isinstance(record, Hello):
+            self._hello(offset, record)
+        elif isinstance(record, Own):
+            self._own(offset, record)
+        elif isinstance(record, Partitions):
+            self.partition_count = record.count
+        elif isinstance(record, FlowPublished):
+            self._published(record)
+        elif isinstance(record, Gone):
+            self._gone(record)
+        elif isinstance(record, Distrust):
+            self._distrust(record)
+
+    def _advance(self, append_time: int) -> None:
+        before, self.now = self.now, max(self.now, append_time)
+        gap = self.now - before if before != NEVER else 0
+        for key, epoch in list(self._watched.items()):
+            if epoch.goodbye or epoch.gone_at is not None:
+                del self._watched[key]
+            elif epoch.expired_at is None:
+                # After an outage of control nobody could have renewed: a gap longer than half a lease renews it.
+                if gap > epoch.lease // 2:
+                    epoch.last_at = self.now
+                elif epoch.last_at + epoch.lease < self.now:
+                    epoch.expired_at = epoch.last_at + epoch.lease
+            elif epoch.expired_at + self.landscape.gone_after <= self.now:
+                epoch.gone_at = epoch.expired_at + self.landscape.gone_after
+
+    def _epoch(self, offset: int, record: Hello | Marker | Goodbye) -> Epoch:
+        key = (record.source, record.epoch)
+        epoch = self.epochs.get(key)
+        if epoch is None:
+            epoch = Epoch(
+                source=record.source,
+                epoch=record.epoch,
+                number=offset,
+                systems=(),
+                boot=self.now,
+                since=self.now,
+                every=getattr(record, "every", None) or 2_000_000,
+                first_at=self.now,
+                last_at=self.now,
+            )
+            self.epochs[key] = epoch
+            self._supersede(key)
+        self._watched[key] = epoch
+        for system in record.systems:
+            name = self.landscape.current_name(system)
+            if name not in epoch.systems:
+                epoch.systems = (*epoch.systems, name)
+                self._by_system.setdefault(name, []).append(key)
+        return epoch
+
+    def _supersede(self, key: EpochKey) -> None:
+        """A new epoch of a name ends the one before it, provisionally: from when, its own ``since`` says."""
+        before = self._newest.get(key[0])
+        self._newest[key[0]] = key
+        if before is not None:
+            self.epochs[before].ended_since = self.now
+
+    def _hello(self, offset: int, record: Hello) -> None:
+        known = (record.source, record.epoch) in self.epochs
+        before = self._newest.get(record.source)
+        epoch = self._epoch(offset, record)
+        if known:
+            epoch.revive(self.now)
+            return
+        epoch.boot, epoch.since, epoch.every = record.boot, record.since, record.every
+        if before is not None:
+            self.epochs[before].ended_since = record.since
+        if self.now - record.boot > self.landscape.grace:
+            epoch.late_hello = (record.boot, self.now)
+
+    def _marker(self, offset: int, record: Marker | Goodbye) -> None:
+        epoch = self._epoch(offset, record)
+        if epoch.goodbye and isinstance(record, Marker) and record.through <= epoch.through:
+            return
+        epoch.revive(self.now)
+        if isinstance(record, Marker) and record.every:
+            epoch.every = record.every
+        if record.skew is not None:
+            epoch.skew = record.skew if epoch.skew is None else min(epoch.skew, record.skew)
+        epoch.note_shed(record.shed, record.through)
+        epoch.sent = max(epoch.sent, record.sent)
+        for partition, offset_after in record.acked.items():
+            epoch.acked[partition] = max(offset_after, epoch.acked.get(partition, 0))
+        epoch.goodbye = record.state if isinstance(record, Goodbye) else ""
+        epoch.goodbye_settled = False
+        epoch.add(Mark(record.through, dict(epoch.acked), isinstance(record, Goodbye)))
+        self._unsettled[epoch.source, epoch.epoch] = None
+        self._settle(epoch)
+
+    def _own(self, offset: int, record: Own) -> None:
+        partition = self.partitions.setdefault(record.partition, Partition())
+        if partition.fence == record.after:
+            partition.fence, partition.worker = offset, record.worker
+
+    def _progress(self, record: Progress) -> None:
+        partition = self.partitions.setdefault(record.partition, Partition())
+        if partition.fence != record.fence:
+            return
+        partition.position = max(partition.position, record.position)
+        partition.through = max(partition.through, record.through)
+        for depth, offsets in record.forwarded.items():
+            known = partition.forwarded.setdefault(depth, {})
+            for target, after in offsets.items():
+                known[target] = max(after, known.get(target, 0))
+        for key in list(self._unsettled):
+            self._settle(self.epochs[key])
+
+    def _published(self, record: FlowPublished) -> None:
+        known = self.published.setdefault((record.flow, record.version), record)
+        if known.digest != record.digest:
+            self.conflicts.append(record)
+
+    def _gone(self, record: Gone) -> None:
+        for (source, number), epoch in self.epochs.items():
+            if source == record.source and record.epoch in (None, number) and not epoch.goodbye:
+                epoch.gone_at = self.now
+                epoch.expired_at = epoch.expired_at if epoch.expired_at is not None else self.now
+
+    def _distrust(self, record: Distrust) -> None:
+        epoch = self.epochs.get((record.source, record.epoch))
+        if epoch is None:
+            return
+        if not record.lifted:
+            epoch.distrusted_since = record.since
+        elif epoch.distrusted_since is not None:
+            epoch.deaf.append((epoch.distrusted_since, self.now))
+            epoch.distrusted_since = None
+
+    # Settling ------------------------------------------------------------------------------------------------------
+
+    def _settle(self, epoch: Epoch) -> None:
+        """Round 0: every position has passed ``acked``. Round k: every position has passed what was forwarded at depth k and
+        announced when round k-1 ended. Settled at the first round that reaches the deepest depth announced."""
+        while epoch.pending:
+            mark = epoch.pending[0]
+            if epoch.round is None:
+                epoch.round, epoch.targets = 0, mark.acked
+            while self._passed(epoch.targets):
+                epoch.round += 1
+                targets = self._forwarded(epoch.round)
+                if targets is None:
+                    break
+                epoch.targets = targets
+            else:
+                return
+            epoch.pending.popleft()
+            epoch.round, epoch.targets = None, {}
+            epoch.settled = max(epoch.settled, mark.through)
+            if mark.goodbye and epoch.goodbye and not epoch.pending:
+                epoch.goodbye_settled = True
+            if epoch.late_hello is not None and epoch.log_time(epoch.settled) >= epoch.late_hello[1]:
+                epoch.late_hello = None
+        self._unsettled.pop((epoch.source, epoch.epoch), None)
+
+    def _passed(self, targets: Offsets) -> bool:
+        return all(
+            (partition := self.partitions.get(number)) is not None and partition.position >= after
+            for number, after in targets.items()
+            if after > 0
+        )
+
+    def _forwarded(self, depth: int) -> Offsets | None:
+        """Offsets after all that was announced as forwarded at ``depth``; None past the deepest depth announced."""
+        targets: Offsets = {}
+        deeper = False
+        for partition in self.partitions.values():
+            for known, offsets in partition.forwarded.items():
+                deeper = deeper or known >= depth
+                if known == depth:
+                    for target, after in offsets.items():
+                        targets[target] = max(after, targets.get(target, 0))
+        return targets if deeper else None
+
+    # Answers -------------------------------------------------------------------------------------------------------
+
+    def processed(self) -> int:
+        """How far all partitions have been processed, µs of the log's time, less the settling time."""
+        count = self.partition_count or len(self.partitions)
+        if not count:
+            return NEVER
+        through = min((p.through if (p := self.partitions.get(n)) else NEVER) for n in range(count))
+        return NEVER if through == NEVER else through - self.landscape.settling
+
+    def systems(self) -> list[str]:
+        """Systems of which a source ever spoke."""
+        return sorted(self._by_system)
+
+    def hearing(self, system: str) -> Hearing:
+        """How a system was heard, as far as control was read."""
+        keys = self._by_system.get(system)
+        if not keys:
+            return Hearing(system, self.processed(), unvouched=True)
+        epochs = [self.epochs[key] for key in keys]
+        active = [epoch for epoch in epochs if epoch.live or epoch.open]
+        down = [epoch for epoch in epochs if self._lost(epoch)]
+        silent = not active and bool(down)
+        if active:
+            clock = min(epoch.clock(self.now, self.landscape.grace) for epoch in active)
+        elif down:
+            clock = min(epoch.vouched() for epoch in down)
+        else:
+            clock = max(epoch.log_time(epoch.settled) for epoch in epochs)
+        return Hearing(system, clock, self._deaf(epochs, silent=silent), silent=silent)
+
+    def _lost(self, epoch: Epoch) -> bool:
+        """Neither live nor said goodbye, and nobody took its place."""
+        if epoch.live or epoch.goodbye or epoch.ended_since is not None:
+            return epoch.distrusted_since is not None and epoch.ended_since is None
+        return True
+
+    def _deaf(self, epochs: list[Epoch], *, silent: bool) -> tuple[Interval, ...]:
+        missing = gaps([epoch.covers() for epoch in epochs if epoch.covers()[0] < epoch.covers()[1]])
+        if not silent and missing and missing[-1][1] == FOREVER:
+            # A closed source is no silence: what comes after it is awaited, not missed.
+            missing.pop()
+        for epoch in epochs:
+            missing.extend(epoch.deaf)
+            if epoch.late_hello is not None and epoch.goodbye != "closed":
+                missing.append(epoch.late_hello)
+            if epoch.distrusted_since is not None:
+                begin = min(epoch.vouched(), epoch.distrusted_since)
+                missing.append((begin, FOREVER if epoch.ended_since is None else epoch.ended_since))
+            elif not (epoch.live or epoch.goodbye):
+                missing.append((epoch.vouched(), self._blind_until(epoch, epochs)))
+        return merge_intervals(missing)
+
+    def _blind_until(self, epoch: Epoch, epochs: list[Epoch]) -> int:
+        """A dead source is blind until its name has a new epoch, or it is gone and another speaks for the system."""
+        if epoch.ended_since is not None:
+            return epoch.ended_since
+        if epoch.gone_at is None:
+            return FOREVER
+        ends = []
+        for other in epochs:
+            if other is not epoch:
+                begin, end = other.covers()
+                if begin <= epoch.gone_at < end:
+                    ends.append(epoch.gone_at)
+                elif begin > epoch.gone_at:
+                    ends.append(begin)
+        return min(ends, default=FOREVER)
+
+    def skews(self) -> dict[EpochKey, int]:
+        """Sources whose clock is off by more than two seconds: what is added to their times, µs."""
+        return {
+            key: epoch.skew
+            for key, epoch in self.epochs.items()
+            if epoch.skew is not None and abs(epoch.skew) > SKEW_LIMIT
+        }
+
+    def flows(self) -> Flows:
+        """All published flows; of two with one version the first."""
+        return Flows([Flow.model_validate(record.content) for record in self.published.values()])
