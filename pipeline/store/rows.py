@@ -13,7 +13,7 @@ MISSING_STATUSES = tuple(status.value for status in MISSING)
 
 def read_event(body: bytes, source: str, epoch: int, recorded_at: int, via: str) -> Observed:
     """The event of a stored body; columns rule. A body that was good when it was written and is not now is a bug."""
-    events, bad = decode(body, source, epoch)
+    events, _, bad = decode(body, source, epoch)
     if len(events) != 1 or bad:
         raise RuntimeError(
             f"a stored event of source {source!r} cannot be read back: {bad[0].reason if bad else 'empty'}"
