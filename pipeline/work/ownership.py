@@ -1,0 +1,133 @@
+"""Ownership: which partitions are this worker's, proved by *own* and read back (law 4); and the progress it announces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pipeline.core.control import ControlFold
+from pipeline.core.hearing import NEVER
+from pipeline.log import Consumer
+from pipeline.work.ledger import VersionSource
+from schemas.control import Control, Own, Progress, encode_control
+from tracer.record import CONTROL, Record
+from tracer.sinks.contract import Sink
+
+
+def control_record(record: Control) -> Record:
+    """A control record, keyed for compaction."""
+    return Record(CONTROL, record.key(), encode_control(record), (), 0)
+
+
+@dataclass(slots=True)
+class Owned:
+    """A partition in work. ``announced``: the last progress, to write none twice."""
+
+    partition: int
+    versions: VersionSource
+    position: int
+    through: int = NEVER
+    forwarded: dict[int, dict[int, int]] = field(default_factory=dict)
+    announced: tuple[object, ...] = ()
+
+    def forward(self, depth: int, target: int, after: int) -> None:
+        known = self.forwarded.setdefault(depth, {})
+        known[target] = max(after, known.get(target, 0))
+
+    def progress(self) -> Progress:
+        return Progress(
+            partition=self.partition,
+            fence=self.versions.fence,
+            position=self.position,
+            through=max(self.through, 0),
+            forwarded=self.forwarded,
+        )
+
+
+class Ownership:
+    """``active``: partitions in work. ``wanted``: assigned by the group and not proved yet, to our *own*'s offset, if written."""
+
+    def __init__(self, fold: ControlFold, consumer: Consumer, sink: Sink, worker: str):
+        self._fold, self._consumer, self._sink, self._worker = fold, consumer, sink, worker
+        self.active: dict[int, Owned] = {}
+        self.wanted: dict[int, int | None] = {}
+
+    def assigned(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            if partition not in self.active:
+                self.wanted[partition] = None
+        self._consumer.pause(list(self.wanted))
+
+    def revoked(self, partitions: Iterable[int]) -> list[int]:
+        """Those of ``partitions`` that were in work."""
+        lost = []
+        for partition in partitions:
+            self.wanted.pop(partition, None)
+            if self.active.pop(partition, None) is not None:
+                lost.append(partition)
+        return lost
+
+    def claim(self, at_end: bool) -> list[int]:
+        """Go on proving what is wanted; returns the partitions that are proved now. ``at_end``: control was read to its end.
+
+        Nothing is claimed from memory of control that may be old: *own* is written when control was read to its end and
+        the group confirms; it counts if it is read back as the fence.
+        """
+        proved: list[int] = []
+        claims: list[tuple[int, Record]] = []
+        for partition, claimed in list(self.wanted.items()):
+            written = claimed
+            known = self._fold.partitions.get(partition)
+            fence = known.fence if known else -1
+            if written is not None and self._fold.position > written:
+                if fence == written:
+                    proved.append(partition)
+                    continue
+                written = None
+            if written is None and at_end:
+                if not self._consumer.still_owns(partition):
+                    del self.wanted[partition]
+                    continue
+                claims.append((partition, control_record(Own(partition=partition, after=fence, worker=self._worker))))
+        if claims:
+            acks = self._sink.produce([record for _, record in claims])
+            for (partition, _), ack in zip(claims, acks, strict=True):
+                self.wanted[partition] = ack.offset
+        return proved
+
+    def activate(self, partition: int) -> Owned:
+        """Begin work under the fence that was read back; forwarding goes on from the last that counted."""
+        fence = self.wanted.pop(partition)
+        assert fence is not None
+        known = self._fold.partitions[partition]
+        owned = Owned(
+            partition,
+            VersionSource(fence),
+            position=self._consumer.position(partition),
+            forwarded={depth: dict(offsets) for depth, offsets in known.forwarded.items()},
+        )
+        self.active[partition] = owned
+        return owned
+
+    def fenced(self) -> list[int]:
+        """Partitions in work that control says are somebody else's by now."""
+        return [
+            number
+            for number, owned in self.active.items()
+            if self._fold.partitions[number].fence != owned.versions.fence
+        ]
+
+    def announce(self, partitions: Iterable[int]) -> int:
+        """Write progress where there is any to tell. Returns how many records."""
+        records = []
+        for number in partitions:
+            owned = self.active.get(number)
+            if owned is None:
+                continue
+            told = (owned.position, owned.through, repr(owned.forwarded))
+            if told != owned.announced:
+                records.append(control_record(owned.progress()))
+                owned.announced = told
+        if records:
+            self._sink.produce(records)
+        return len(records)
