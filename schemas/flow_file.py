@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +18,14 @@ from schemas.flow import Flow, Flows, KeyRole, Step
 from schemas.flow_check import Mistake, check_flow, check_references, check_roles
 from schemas.landscape import Landscape
 from schemas.landscape_file import FILE_NAME, SHIPPED_FLOWS, load_landscape
-from schemas.yaml_file import Document, parse_model, parse_yaml, read_yaml
+from schemas.yaml_file import MAX_BYTES, Document, parse_model, parse_yaml, read_yaml
 
 __all__ = ["SHIPPED_FLOWS", "Checked", "Published", "check_files", "flow_files", "load_flows", "parse_flow"]
 
 Published = Mapping[tuple[str, int], str]
 """Flow and version to the digest under which it was published."""
 
+_FLOW_FIELD = re.compile(rb"^[\"']?(?:flow|steps)[\"']?\s*:", re.MULTILINE).search
 _STEP = TypeAdapter(Step)
 _ROLE = TypeAdapter(KeyRole)
 
@@ -51,22 +53,23 @@ def load_flows(dirs: Iterable[Path], landscape: Landscape | None = None, publish
 
 
 def flow_files(dirs: Iterable[Path]) -> list[Path]:
-    """The folders' flow files by name. A file that is no YAML is listed, so that it is named. Raises ``Invalid``: no folder."""
+    """The folders' flow files by name, also those that are no YAML. Raises ``Invalid`` where there is no such folder."""
     found = []
     for folder in dirs:
         if not folder.is_dir():
             raise Invalid("is no folder", file=str(folder))
-        for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
-            if path.name == FILE_NAME:
-                continue
-            try:
-                data = read_yaml(path).data
-            except Invalid:
-                found.append(path)
-                continue
-            if not isinstance(data, dict) or "flow" in data or "steps" in data:
-                found.append(path)
+        paths = sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))
+        found += [path for path in paths if path.name != FILE_NAME and _is_flow(path)]
     return found
+
+
+def _is_flow(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(MAX_BYTES)
+    except OSError:
+        return True
+    return head.lstrip()[:1] == b"{" or _FLOW_FIELD(head) is not None
 
 
 def check_files(
@@ -88,14 +91,12 @@ def check_files(
         flow, found = _read(document, landscape)
         if flow is not None:
             found += _versions(flow, document, seen, flows)
-        mistakes += [document.mistake(item.reason, item.place) for item in found if not item.warning]
-        mistakes += document.mistakes
-        warnings += [document.mistake(item.reason, item.place) for item in found if item.warning]
+        errors = [document.mistake(item.reason, item.place) for item in found if not item.warning]
+        mistakes += sorted((*document.mistakes, *errors), key=_line)
+        warnings += sorted((document.mistake(item.reason, item.place) for item in found if item.warning), key=_line)
         if flow is not None and not document.mistakes and all(item.warning for item in found):
             flows.append((flow, str(path)))
-    order = {str(path): place for place, path in enumerate(paths if isinstance(paths, list) else [])}
-    by_line = lambda fault: (order.get(fault.file or "", 0), fault.line or 0)  # noqa: E731
-    return Checked(tuple(flows), tuple(sorted(mistakes, key=by_line)), tuple(sorted(warnings, key=by_line)))
+    return Checked(tuple(flows), tuple(mistakes), tuple(warnings))
 
 
 def parse_flow(content: bytes | str, file: str = "flow", landscape: Landscape | None = None) -> Flow:
@@ -104,8 +105,12 @@ def parse_flow(content: bytes | str, file: str = "flow", landscape: Landscape | 
     flow, found = _read(document, landscape)
     faults = [*document.mistakes, *(document.mistake(item.reason, item.place) for item in found if not item.warning)]
     if faults or flow is None:
-        raise min(faults, key=lambda fault: fault.line or 0)
+        raise min(faults, key=_line)
     return flow
+
+
+def _line(fault: Invalid) -> int:
+    return fault.line or 0
 
 
 def _read(document: Document, landscape: Landscape | None) -> tuple[Flow | None, list[Mistake]]:
