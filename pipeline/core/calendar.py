@@ -26,6 +26,7 @@ class WorkingTime:
         opens, closes = calendar.hours.split("-")
         self._opens, self._closes = _minutes(opens), _minutes(closes)
         self._holidays = frozenset(calendar.holidays)
+        self._hours: dict[date, tuple[int, int]] = {}
 
     def add(self, start: int, duration: int) -> int:
         """The instant (µs) at which ``duration`` µs of working time have passed since ``start`` µs.
@@ -45,6 +46,15 @@ class WorkingTime:
         return start + duration
 
     def _open(self, day: date) -> tuple[int, int]:
+        """Opening and closing of a day, µs; remembered, since zone arithmetic was a tenth of judging."""
+        hours = self._hours.get(day)
+        if hours is None:
+            if len(self._hours) > _HORIZON_DAYS:
+                self._hours.clear()
+            hours = self._hours[day] = self._work_out(day)
+        return hours
+
+    def _work_out(self, day: date) -> tuple[int, int]:
         if day.weekday() not in self._days or day in self._holidays:
             return 0, 0
         midnight = datetime.combine(day, time(), tzinfo=self._zone)

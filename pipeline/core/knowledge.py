@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from pipeline.core.calendar import WorkingTime
 from pipeline.core.control import ControlFold, EpochKey
@@ -30,6 +31,40 @@ def knowledge_of(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What follows from a landscape and flows alone; worked out once for each pair."""
+
+    landscape: Landscape
+    flows: Flows
+    calendars: dict[str, WorkingTime]
+    known_steps: dict[str, frozenset[tuple[str, str]]]
+    renamed: dict[str, str]
+
+
+_SETTINGS: dict[tuple[int, int], _Setting] = {}
+
+
+def _setting(landscape: Landscape, flows: Flows) -> _Setting:
+    found = _SETTINGS.get((id(landscape), id(flows)))
+    if found is not None and found.landscape is landscape and found.flows is flows:
+        return found
+    known: dict[str, set[tuple[str, str]]] = {}
+    for flow in flows.all():
+        known.setdefault(flow.key, set()).update((name, step.system) for name, step in flow.steps.items())
+    setting = _Setting(
+        landscape,
+        flows,
+        calendars={name: WorkingTime(calendar) for name, calendar in landscape.calendars.items()},
+        known_steps={kind: frozenset(steps) for kind, steps in known.items()},
+        renamed={old: name for name, spec in landscape.systems.items() for old in spec.former_names},
+    )
+    if len(_SETTINGS) > 100:
+        _SETTINGS.clear()
+    _SETTINGS[id(landscape), id(flows)] = setting
+    return setting
+
+
 def _knowledge(
     now: int,
     hearing: dict[str, Hearing],
@@ -40,18 +75,16 @@ def _knowledge(
     baselines: dict[tuple[str, str, str], Baseline] | None = None,
     claims: dict[tuple[str, str], tuple[Claim, ...]] | None = None,
 ) -> Knowledge:
-    known: dict[str, set[tuple[str, str]]] = {}
-    for flow in flows.all():
-        known.setdefault(flow.key, set()).update((name, step.system) for name, step in flow.steps.items())
+    setting = _setting(landscape, flows)
     return Knowledge(
         control_time=now,
         hearing=hearing,
         processed=processed,
         landscape=landscape,
         skews=skews,
-        calendars={name: WorkingTime(calendar) for name, calendar in landscape.calendars.items()},
-        known_steps={kind: frozenset(steps) for kind, steps in known.items()},
-        renamed={old: name for name, spec in landscape.systems.items() for old in spec.former_names},
+        calendars=setting.calendars,
+        known_steps=setting.known_steps,
+        renamed=setting.renamed,
         baselines=baselines or {},
         claims=claims or {},
     )
