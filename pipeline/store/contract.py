@@ -4,7 +4,8 @@ Laws, held by one suite for every adapter:
 
 - Identity carries correctness. Writing the same rows again, in any batches and in any order, leaves the same answers:
   events by (transaction, id, content), verdicts by (transaction, flow) with the greatest ``version``, flips by (transaction,
-  flow, number) with the greatest ``version``, keys by all their fields, quarantine and parked by ``id``.
+  flow, number) with the greatest ``version``, keys by all but ``seen_at`` (the earliest stays), quarantine by ``id`` with the
+  greatest ``version``, parked by ``id``.
 - A read sees every write that was acknowledged, and never trusts that a merge has run.
 - A method raises ``Unavailable`` when the store cannot be reached or refuses work; then some of the rows may be visible.
 
@@ -110,7 +111,8 @@ class ParkedRow(NamedTuple):
 
 
 class QuarantineRow(NamedTuple):
-    """Bytes that made no event. ``id``: topic:partition:offset:place. ``state``: kept, retried or dropped (latest ``version`` wins)."""
+    """Bytes that made no event. ``id``: topic:partition:offset:place. ``state``: kept, retried or dropped (the greatest
+    ``version`` wins)."""
 
     id: str
     at: int
@@ -192,7 +194,8 @@ class Writer(Protocol):
 
 class Reader(Protocol):
     def load_events(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[Observed]]:
-        """All events of each transaction; one per id (the winner is the least ``Observed.content()``), any order."""
+        """All events of each transaction; one per id (the winner is the least ``Observed.content()``), any order. Every
+        transaction asked for is in the answer, unknown ones with an empty list; so for ``load_verdicts``."""
         ...
 
     def load_verdicts(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[VerdictRow]]:
@@ -212,7 +215,10 @@ class Reader(Protocol):
         """Every transaction that has a verdict row in these partitions, streamed, possibly more than once."""
         ...
 
-    def find_keys(self, value: str, key_type: str = "") -> list[KeyRow]: ...
+    def find_keys(self, value: str, key_type: str = "") -> list[KeyRow]:
+        """Exact matches of the value; of any type for ``key_type`` ""."""
+        ...
+
     def keys_of(self, transactions: Sequence[Transaction]) -> list[KeyRow]: ...
     def flips(self, transaction: Transaction) -> list[FlipRow]:
         """By flow and number."""
@@ -233,7 +239,10 @@ class Reader(Protocol):
 
     def parked(self, limit: int = 100) -> list[ParkedRow]: ...
     def count_parked(self) -> int: ...
-    def quarantine(self, ids: Sequence[str] = (), *, source: str = "", limit: int = 100) -> list[QuarantineRow]: ...
+    def quarantine(self, ids: Sequence[str] = (), *, source: str = "", limit: int = 100) -> list[QuarantineRow]:
+        """Those named by ``ids``, in any state; without ``ids`` those that are kept. Newest first."""
+        ...
+
     def count_quarantine(self) -> Mapping[tuple[str, str], int]:
         """(source, reason) to number, kept ones only."""
         ...

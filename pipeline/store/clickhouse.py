@@ -1,0 +1,34 @@
+"""The store on ClickHouse, or on chDB: the same SQL, the same client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.errors import Invalid, Unavailable
+from pipeline.store import migrate
+from pipeline.store.client import Client
+from pipeline.store.reader import ClickHouseReader
+from pipeline.store.writer import ClickHouseWriter
+
+
+class ClickHouseStore(ClickHouseWriter, ClickHouseReader):
+    """``Store`` over a ``Client``. ``on_close`` is called last (an embedded folder is given back)."""
+
+    def __init__(self, client: Client, on_close: Callable[[], None] = lambda: None):
+        self._client = client
+        self._on_close = on_close
+        self.name = client.name
+
+    def migrate(self) -> list[str]:
+        return migrate.apply(self._client)
+
+    def check(self) -> list[str]:
+        try:
+            missing = migrate.pending(self._client)
+        except (Invalid, Unavailable) as error:
+            return [str(error)]
+        return [f"{self.name} lacks {', '.join(missing)}: run lastseen setup"] if missing else []
+
+    def close(self) -> None:
+        self._client.close()
+        self._on_close()

@@ -1,0 +1,71 @@
+"""The questions asked of ClickHouse: constant SQL; what is asked for is bound by the server as ``{name:Type}``.
+
+The winner is taken in every query (``FINAL`` or ``LIMIT 1 BY``): nothing trusts that a merge has run. The fast ways to skip
+``FINAL`` (``do_not_merge_across_partitions_select_final``, inexact skip indexes) gave wrong answers.
+"""
+# ruff: noqa: S608  (what is put together here are constants of this module and of tables.py)
+
+from __future__ import annotations
+
+from pipeline.store import tables
+
+
+def _at(name: str) -> str:
+    return f"fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
+
+
+_OF = "key_type = {key_type:String} AND transaction_id IN {ids:Array(String)}"
+LOAD_EVENTS = f"SELECT transaction_id, `body`, source, epoch, recorded_at, via FROM {tables.EVENTS.name} WHERE {_OF}"
+COUNT_EVENTS = (
+    "SELECT count() FROM (SELECT 1 FROM events GROUP BY key_type, transaction_id, id)"
+    " SETTINGS optimize_aggregation_in_order = 1"
+)
+LOAD_VERDICTS = (
+    f"SELECT {tables.VERDICTS.select} FROM verdicts WHERE {_OF} ORDER BY transaction_id, flow, version DESC"
+    " LIMIT 1 BY transaction_id, flow"
+)
+VERDICTS = f"""SELECT {tables.VERDICTS.select} FROM verdicts FINAL
+WHERE (empty({{statuses:Array(String)}}) OR status IN {{statuses:Array(String)}})
+  AND (empty({{flows:Array(String)}}) OR flow IN {{flows:Array(String)}})
+  AND ({{from:Int64}} = 0 OR started_at >= {_at("from")})
+  AND ({{to:Int64}} = 0 OR started_at < {_at("to")})
+  AND ({{drop_from:String}} = '' OR drop_from = {{drop_from:String}} OR drop_from_system = {{drop_from:String}})
+  AND ({{drop_to:String}} = '' OR drop_to = {{drop_to:String}} OR drop_system = {{drop_to:String}})
+  AND (empty({{findings:Array(String)}}) OR hasAny(findings, {{findings:Array(String)}}))
+  AND ({{excluded:Int8}} < 0 OR excluded = {{excluded:Int8}})
+ORDER BY started_at DESC, key_type, transaction_id, flow"""
+COUNT_VERDICTS = (
+    "SELECT flow, if(excluded, 'excluded', toString(status)) AS said, count() FROM verdicts FINAL GROUP BY flow, said"
+)
+OPEN = f"SELECT {tables.VERDICTS.select} FROM verdicts FINAL WHERE open AND `partition` IN {{partitions:Array(UInt32)}}"
+KNOWN = "SELECT key_type, transaction_id FROM verdicts WHERE `partition` IN {partitions:Array(UInt32)}"
+_KEYS = "SELECT key_type, value, transaction_type, transaction_id, min(seen_at)"
+_BY_KEY = "GROUP BY key_type, value, transaction_type, transaction_id"
+FIND_KEYS = f"""{_KEYS} FROM {tables.KEYS.name}
+WHERE value = {{value:String}} AND ({{key_type:String}} = '' OR key_type = {{key_type:String}}) {_BY_KEY}"""
+KEYS_OF = f"""{_KEYS} FROM keys_by_transaction
+WHERE transaction_type = {{key_type:String}} AND transaction_id IN {{ids:Array(String)}} {_BY_KEY}"""
+FLIPS = (
+    f"SELECT {tables.FLIPS.select} FROM flips FINAL WHERE key_type = {{key_type:String}} AND transaction_id = {{id:String}}"
+    " ORDER BY flow, number"
+)
+FLIPS_BETWEEN = (
+    f"SELECT {tables.FLIPS.select} FROM flips FINAL WHERE at >= {_at('begin')} AND at < {_at('end')}"
+    " ORDER BY at, key_type, transaction_id, flow, number"
+)
+MISSING_AT = f"""SELECT {tables.FLIPS.select} FROM flips FINAL
+WHERE (key_type, transaction_id, flow, number) IN (
+    SELECT key_type, transaction_id, flow, max(number) FROM flips FINAL WHERE at <= {_at("at")}
+    GROUP BY key_type, transaction_id, flow HAVING argMax(status, number) IN {{statuses:Array(String)}})"""
+SOURCES = f"SELECT {tables.SOURCES.select} FROM sources FINAL"
+HEARING = f"""SELECT {tables.HEARING.select} FROM hearing WHERE {{as_of:Int64}} = 0 OR known_at <= {{as_of:Int64}}
+ORDER BY system, kind, source, epoch, number, known_at DESC, position DESC
+LIMIT 1 BY system, kind, source, epoch, number"""
+PARKED = f"""SELECT {tables.PARKED.select} FROM parked
+ORDER BY id, body, source, epoch, recorded_at, via, `partition` LIMIT 1 BY id LIMIT {{limit:UInt64}}"""
+COUNT_PARKED = "SELECT uniqExact(id) FROM parked"
+QUARANTINE = f"""SELECT {tables.QUARANTINE.select} FROM quarantine FINAL
+WHERE if(empty({{ids:Array(String)}}), state = 'kept', id IN {{ids:Array(String)}})
+  AND ({{source:String}} = '' OR source = {{source:String}})
+ORDER BY at DESC, id LIMIT {{limit:UInt64}}"""
+COUNT_QUARANTINE = "SELECT source, reason, count() FROM quarantine FINAL WHERE state = 'kept' GROUP BY source, reason"

@@ -1,0 +1,151 @@
+"""Reading from ClickHouse: rows of the contract out of ``queries``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pipeline.store import queries
+from pipeline.store.client import Client
+from pipeline.store.contract import (
+    FlipRow,
+    HearingRow,
+    KeyRow,
+    ParkedRow,
+    QuarantineRow,
+    SourceRow,
+    Transaction,
+    VerdictQuery,
+    VerdictRow,
+)
+from pipeline.store.rows import MISSING_STATUSES, read_event, winners
+from pipeline.store.tables import VERDICTS
+from schemas.verdict import Wait
+from schemas.wire import Observed
+
+# Parameters travel in the URL, which servers bound at 128 KiB a value; a character may take 12 there.
+_IDS_AT_ONCE = 1_000
+_CHARACTERS_AT_ONCE = 8_000
+_WAITS = VERDICTS.columns.index("waits")
+_decode_waits = msgspec.json.Decoder(tuple[Wait, ...]).decode
+
+
+class ClickHouseReader:
+    """``Reader`` over a ``Client``."""
+
+    def __init__(self, client: Client):
+        self._client = client
+
+    def load_events(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[Observed]]:
+        found: dict[Transaction, list[Observed]] = {transaction: [] for transaction in transactions}
+        for key_type, ids in _grouped(found):
+            rows = self._client.rows(queries.LOAD_EVENTS, {"key_type": key_type, "ids": ids}, binary=("body",))
+            for transaction_id, body, source, epoch, recorded_at, via in rows:
+                found[key_type, transaction_id].append(read_event(body, source, epoch, recorded_at, via))
+        return {transaction: winners(events) for transaction, events in found.items()}
+
+    def load_verdicts(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[VerdictRow]]:
+        found: dict[Transaction, list[VerdictRow]] = {transaction: [] for transaction in transactions}
+        for key_type, ids in _grouped(found):
+            for row in self._client.rows(queries.LOAD_VERDICTS, {"key_type": key_type, "ids": ids}):
+                found[key_type, row[1]].append(_verdict(row))
+        return found
+
+    def verdicts(self, query: VerdictQuery) -> Iterator[VerdictRow]:
+        parameters: dict[str, Any] = {
+            "statuses": list(query.statuses), "flows": list(query.flows), "findings": list(query.findings),
+            "from": query.started_from, "to": query.started_to, "drop_from": query.drop_from, "drop_to": query.drop_to,
+            "excluded": -1 if query.excluded is None else int(query.excluded),
+        }  # fmt: skip
+        if query.limit:
+            parameters["limit"] = query.limit
+            return map(_verdict, self._client.stream(queries.VERDICTS + " LIMIT {limit:UInt64}", parameters))
+        return map(_verdict, self._client.stream(queries.VERDICTS, parameters))
+
+    def count_verdicts(self) -> Mapping[tuple[str, str], int]:
+        return {(flow, status): count for flow, status, count in self._client.rows(queries.COUNT_VERDICTS)}
+
+    def open_verdicts(self, partitions: Sequence[int]) -> Iterator[VerdictRow]:
+        return map(_verdict, self._client.stream(queries.OPEN, {"partitions": list(partitions)}))
+
+    def known_transactions(self, partitions: Sequence[int]) -> Iterator[Transaction]:
+        return ((row[0], row[1]) for row in self._client.stream(queries.KNOWN, {"partitions": list(partitions)}))
+
+    def find_keys(self, value: str, key_type: str = "") -> list[KeyRow]:
+        return sorted(
+            KeyRow(*row) for row in self._client.rows(queries.FIND_KEYS, {"value": value, "key_type": key_type})
+        )
+
+    def keys_of(self, transactions: Sequence[Transaction]) -> list[KeyRow]:
+        return sorted(
+            KeyRow(*row)
+            for key_type, ids in _grouped(dict.fromkeys(transactions))
+            for row in self._client.rows(queries.KEYS_OF, {"key_type": key_type, "ids": ids})
+        )
+
+    def flips(self, transaction: Transaction) -> list[FlipRow]:
+        key_type, id_ = transaction
+        return [_flip(row) for row in self._client.rows(queries.FLIPS, {"key_type": key_type, "id": id_})]
+
+    def flips_between(self, begin: int, end: int) -> Iterator[FlipRow]:
+        return map(_flip, self._client.stream(queries.FLIPS_BETWEEN, {"begin": begin, "end": end}))
+
+    def missing_at(self, at: int) -> Iterator[FlipRow]:
+        return map(_flip, self._client.stream(queries.MISSING_AT, {"at": at, "statuses": list(MISSING_STATUSES)}))
+
+    def sources(self) -> list[SourceRow]:
+        return sorted(SourceRow(*row)._replace(systems=tuple(row[2])) for row in self._client.rows(queries.SOURCES))
+
+    def hearing(self, as_of: int = 0) -> list[HearingRow]:
+        return [HearingRow(*row) for row in self._client.rows(queries.HEARING, {"as_of": as_of})]
+
+    def parked(self, limit: int = 100) -> list[ParkedRow]:
+        return [
+            ParkedRow(id_, alias_type, alias, partition, read_event(body, *origin), body)
+            for id_, alias_type, alias, partition, *origin, body in self._client.rows(
+                queries.PARKED, {"limit": limit}, binary=("body",)
+            )
+        ]
+
+    def count_parked(self) -> int:
+        return int(self._client.rows(queries.COUNT_PARKED)[0][0])
+
+    def quarantine(self, ids: Sequence[str] = (), *, source: str = "", limit: int = 100) -> list[QuarantineRow]:
+        parameters = {"ids": list(ids), "source": source, "limit": limit}
+        return [
+            QuarantineRow(*row) for row in self._client.rows(queries.QUARANTINE, parameters, binary=("payload", "key"))
+        ]
+
+    def count_quarantine(self) -> Mapping[tuple[str, str], int]:
+        return {(source, reason): count for source, reason, count in self._client.rows(queries.COUNT_QUARANTINE)}
+
+    def count_events(self) -> int:
+        return int(self._client.rows(queries.COUNT_EVENTS)[0][0])
+
+
+def _verdict(row: tuple[Any, ...]) -> VerdictRow:
+    verdict = VerdictRow(*row)
+    return verdict._replace(findings=tuple(verdict.findings), waits=_decode_waits(row[_WAITS]) if row[_WAITS] else ())
+
+
+def _flip(row: tuple[Any, ...]) -> FlipRow:
+    flip = FlipRow(*row)
+    return flip._replace(findings=tuple(flip.findings))
+
+
+def _grouped(transactions: Iterable[Transaction]) -> Iterator[tuple[str, list[str]]]:
+    """(key type, ids) in portions that fit into a request's parameters."""
+    by_type: dict[str, list[str]] = defaultdict(list)
+    for key_type, id_ in transactions:
+        by_type[key_type].append(id_)
+    for key_type, ids in by_type.items():
+        begin, size = 0, 0
+        for place, id_ in enumerate(ids):
+            if place > begin and (place - begin >= _IDS_AT_ONCE or size + len(id_) > _CHARACTERS_AT_ONCE):
+                yield key_type, ids[begin:place]
+                begin, size = place, 0
+            size += len(id_) + 3
+        yield key_type, ids[begin:]
