@@ -89,7 +89,7 @@ class Consumer(Protocol):
         """Asks the group now: a member who was given up meanwhile hears no.
 
         Raises:
-            Unavailable: the group cannot be asked.
+            Unavailable: the group cannot be asked, or is rebalancing: `poll`, then ask again.
         """
         ...
 
@@ -97,8 +97,9 @@ class Consumer(Protocol):
         """Make durable, per partition, the next offset to read.
 
         Raises:
-            Unavailable: not known to be committed.
-            Fenced: refused, as the partitions are not ours any more (a rebalance under way counts).
+            Unavailable: not known to be committed; also while the group rebalances and others have yet to join:
+                `poll` (with everything paused, if need be), take changes, then commit what is still ours.
+            Fenced: refused, as not all of these partitions are ours any more. Nothing was committed.
         """
         ...
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from pipeline.errors import Unavailable
-from pipeline.log.contract import GROUP, Assigned, Change, Fenced, LogRecord, PositionLost, Revoked
+from pipeline.log.contract import GROUP, Change, Fenced, LogRecord, PositionLost, Revoked
 from pipeline.log.kafka_admin import KafkaTopics
+from pipeline.log.kafka_group import Notes, keep_finished_joins
 from pipeline.log.kafka_records import FastRecords
 from tracer.record import CONTROL, EVENTS
 from tracer.sinks.kafka import KafkaSink
 from tracer.sinks.kafka_config import KafkaAddress, read_address, unavailable
 
 REQUEST_TIMEOUT_MS = 10_000
+REBALANCE_PATIENCE_MS = 2_000
+"""How long a commit waits for the other members to join as well; then the worker should poll, and try again."""
 CONSUMER = {
     "auto_offset_reset": "none",
     "enable_auto_commit": False,
@@ -59,34 +62,6 @@ def _asking(name: str, ask: Callable[[], T]) -> T:
         raise unavailable(name, error) from error
 
 
-class _Notes(ConsumerRebalanceListener):
-    """Called inside `KafkaConsumer.poll`, on its heartbeat loop: it notes, and holds back what is new; it never waits."""
-
-    def __init__(self, client: Any, assignor: CooperativeStickyAssignor):
-        self.changes: list[Change] = []
-        self.untold: set[TopicPartition] = set()
-        self._client = client
-        self._assignor = assignor
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        new = set(assigned)
-        if new:
-            self._client.pause(*new)
-            self.untold |= new
-            self.changes.append(Assigned(frozenset(tp.partition for tp in new)))
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        gone = set(revoked)
-        if gone:
-            self.untold -= gone
-            self.changes.append(Revoked(frozenset(tp.partition for tp in gone)))
-
-    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        """kafka-python's assignor would claim, on rejoining, what it had: another member owns that by now."""
-        self._assignor.member_assignment = None
-        self.on_partitions_revoked(lost)
-
-
 class KafkaEventConsumer:
     """A member of the group; it joins with its first poll. Partitions move one by one, the others are read on."""
 
@@ -103,10 +78,13 @@ class KafkaEventConsumer:
             session_timeout_ms=address.session_timeout_ms,
             heartbeat_interval_ms=min(3_000, address.session_timeout_ms // 3),
         )
-        self._notes = _Notes(self._client, assignor)
+        self._notes = Notes(self._client, assignor)
+        keep_finished_joins(self._client._coordinator)
         self._topic_id: str | None = None
         self._recreated = False
         self._client.subscribe([self._topic], listener=self._notes)
+        known = self._client._cluster.request_update()  # who leads a join without knowing the topic assigns nothing
+        _asking(self._name, lambda: self._client._net.run(self._client._manager.wait_for, known, REQUEST_TIMEOUT_MS))
 
     def _at(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)
@@ -165,10 +143,11 @@ class KafkaEventConsumer:
     def still_owns(self, partition: int) -> bool:
         """A heartbeat, now: the coordinator answers it only to a member of the present generation."""
         coordinator = self._client._coordinator
-        if self._at(partition) not in self._client.assignment() or coordinator.generation_if_stable() is None:
-            return False
         try:
-            coordinator._net.run(coordinator._manager.wait_for, self._heartbeat(), REQUEST_TIMEOUT_MS)
+            if not self._sit_through({partition}):
+                return False
+            beat = coordinator._manager.call_soon(coordinator._send_heartbeat_request)
+            coordinator._net.run(coordinator._manager.wait_for, beat, REQUEST_TIMEOUT_MS)
         except kafka_errors.RebalanceInProgressError:
             return True  # the group waits for us: until we rejoin nobody else is given what we have
         except FENCES:
@@ -177,17 +156,27 @@ class KafkaEventConsumer:
             raise unavailable(self._name, error) from error
         return True
 
-    def _heartbeat(self) -> Any:
-        coordinator = self._client._coordinator
-        return coordinator._manager.call_soon(coordinator._send_heartbeat_request)
+    def _sit_through(self, partitions: set[int]) -> bool:
+        """See a rebalance that is under way to its end; whether all these are ours, and were all the while.
+
+        Raises:
+            Unavailable: it goes on; the other members have yet to join.
+        """
+        noted, coordinator = len(self._notes.changes), self._client._coordinator
+        if coordinator.rebalance_in_progress() and not coordinator.poll(timeout_ms=REBALANCE_PATIENCE_MS):
+            raise Unavailable(f"{self._name}: the group is rebalancing")
+        gone = [change for change in self._notes.changes[noted:] if isinstance(change, Revoked)]
+        mine = self.assignment() if coordinator.stable() else frozenset()
+        return partitions <= mine and not any(partitions & change.partitions for change in gone)
 
     def commit(self, positions: Mapping[int, int]) -> None:
-        lost = sorted(set(positions) - self.assignment())
-        if lost:
-            raise Fenced(f"{self._name}: partitions {lost} are not ours")
         offsets = {self._at(p): OffsetAndMetadata(offset, self._topic_id or "", -1) for p, offset in positions.items()}
         try:
+            if not self._sit_through(set(positions)):
+                raise Fenced(f"{self._name}: not all of partitions {sorted(positions)} are ours")
             self._client.commit(offsets, timeout_ms=REQUEST_TIMEOUT_MS)
+        except kafka_errors.RebalanceInProgressError as error:
+            raise Unavailable(f"{self._name}: the group is rebalancing") from error
         except FENCES as error:
             raise Fenced(f"{self._name}: {type(error).__name__}") from error
         except kafka_errors.KafkaError as error:
