@@ -22,6 +22,7 @@ from pipeline.core.hearing import NEVER, Knowledge
 from pipeline.core.knowledge import knowledge_of
 from pipeline.errors import Invalid, Unavailable
 from pipeline.log import Assigned, Fenced, Log, LogRecord
+from pipeline.log.contract import GROUP
 from pipeline.store.contract import Store, Transaction
 from pipeline.work.diary import Diary
 from pipeline.work.intake import Batch, Intake, forward_records
@@ -82,6 +83,7 @@ class Worker:
         log, store: adapters, chosen by ``pipeline.app``.
         flows, landscape: what this worker would publish; those in control decide.
         name: for *own* records and messages.
+        group: the consumer group whose members share the partitions.
         policy: limits.
         pacing: µs of any clock that does not go backwards; spaces ticks out, decides nothing about transactions.
         stop: set to ask for a graceful end.
@@ -99,6 +101,7 @@ class Worker:
         flows: Flows,
         landscape: Landscape,
         name: str = "worker",
+        group: str = GROUP,
         policy: Policy | None = None,
         pacing: Callable[[], int] = monotonic_micros,
         stop: threading.Event | None = None,
@@ -115,7 +118,7 @@ class Worker:
         self._read_control()
         self._partitions = self._agree_on_partitions()
         self.flows = self._publish_flows()
-        self._consumer = log.consumer()
+        self._consumer = log.consumer(group)
         self._ownership = Ownership(self.fold, self._consumer, self._sink, name)
         self._ledger = Ledger(store, self.flows, self.policy.capacity)
         self._trust = Trust(self.policy.trust)
@@ -179,6 +182,11 @@ class Worker:
         if not polled and not due:
             self._tick()
         return bool(polled) or due or bool(self._ownership.wanted)
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """Partitions in work."""
+        return frozenset(self._ownership.active)
 
     def close(self) -> None:
         """Leave the group at once; what was committed stays."""
@@ -281,10 +289,7 @@ class Worker:
     def _batch(self, polled: dict[int, list[LogRecord]]) -> None:
         batch = self._intake.take(polled)
         self._checkpoint("decode")
-        partitions = {transaction: arrived[0].partition for transaction, arrived in batch.arrivals.items()}
-        for transaction in batch.rejudge:
-            partitions.setdefault(transaction, next(iter(polled)))
-        self._insist(lambda: self._ledger.load(partitions))
+        self._insist(lambda: self._ledger.load(batch.homes))
         events = self._ledger.unknown_events(batch.arrivals)
         self._insist(lambda: self._store.write_events(events))
         if batch.parked:
@@ -294,7 +299,7 @@ class Worker:
         self._checkpoint("write events")
         touched = self._ledger.merge(batch.arrivals)
         self._checkpoint("merge")
-        self._judge([*touched, *(t for t in batch.rejudge if t in partitions)])
+        self._judge([*touched, *batch.rejudge])
         self._forward(batch)
         self._set_aside(batch)
         self._finish(batch)

@@ -13,22 +13,19 @@ from pipeline.log import LogRecord
 from pipeline.store.contract import ParkedRow, QuarantineRow, Transaction
 from pipeline.work.trust import SourceKey, Trust
 from schemas import wire
-from schemas.landscape import Landscape
+from schemas.landscape import KeyType, Landscape
 from schemas.wire import Observed
 from tracer.record import EVENTS, LZ4, Headers, Record
 
 MAX_DEPTH = 16
 _HEADERS_KEPT = 50_000
+_PLANS_KEPT = 10_000
 _PAYLOAD_KEPT = 256 * 1024
 REASON = "ls-reason"
 
 
-class Arrived(NamedTuple):
-    """An event for a transaction that lives in the partition it was read from."""
-
-    event: Observed
-    body: bytes
-    partition: int
+# An event and its JSON. A plain tuple: a named one takes 0.3 µs more, a tenth of the way through the worker.
+Arrived = tuple[Observed, bytes]
 
 
 class Meta(NamedTuple):
@@ -44,11 +41,19 @@ class Meta(NamedTuple):
     reason: str
 
 
+class KeyPlan(NamedTuple):
+    """For a set of key types: how each value is normalised, and which of them name transactions."""
+
+    normalise: tuple[tuple[str, Callable[[str], str]], ...]
+    transactions: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Batch:
-    """What one batch of records comes to."""
+    """What one batch of records comes to. ``homes``: transaction to the partition it was read from, where it lives."""
 
     arrivals: dict[Transaction, list[Arrived]] = field(default_factory=dict)
+    homes: dict[Transaction, int] = field(default_factory=dict)
     rejudge: list[Transaction] = field(default_factory=list)
     parked: list[ParkedRow] = field(default_factory=list)
     quarantine: list[QuarantineRow] = field(default_factory=list)
@@ -78,6 +83,11 @@ def _meta(headers: Headers) -> Meta:
     )
 
 
+def _normaliser(kind: KeyType) -> Callable[[str], str]:
+    """The type's own, or the built-in where it trims and nothing else."""
+    return str.strip if kind.trim and kind.case == "keep" and kind.leading_zeros == "keep" else kind.normalise
+
+
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
@@ -90,9 +100,7 @@ class Intake:
         self._partitions = partitions
         self._trust = trust
         self._types = landscape.transaction_types()
-        self._normalise: dict[str, Callable[[str], str]] = {
-            name: kind.normalise for name, kind in landscape.keys.items()
-        }
+        self._plans: dict[tuple[str, ...], KeyPlan] = {}
         self._metas: dict[Headers, Meta] = {}
 
     def take(self, polled: dict[int, list[LogRecord]]) -> Batch:
@@ -152,10 +160,14 @@ class Intake:
             self._route(event, line, record, meta, batch)
 
     def _route(self, event: Observed, line: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
-        keys, normalise = event.keys, self._normalise
-        for name, value in keys.items():
-            known = normalise.get(name)
-            plain = known(value) if known is not None else value.strip()
+        keys = event.keys
+        names = tuple(keys)
+        plan = self._plans.get(names)
+        if plan is None:
+            plan = self._plan(names)
+        for name, normalise in plan.normalise:
+            value = keys[name]
+            plain = normalise(value)
             if plain != value:
                 if not plain:
                     self._refuse(
@@ -168,25 +180,24 @@ class Intake:
             keys, line = event.keys, wire.encode([event])
         owned: list[Transaction] = []
         elsewhere: dict[int, bytes] = {}
-        for name in self._types:
-            identity = keys.get(name)
-            if identity is not None:
-                key = f"{name}:{identity}".encode()
-                home = crc32(key) % self._partitions
-                if home == record.partition:
-                    owned.append((name, identity))
-                else:
-                    elsewhere.setdefault(home, key)
+        for name in plan.transactions:
+            identity = keys[name]
+            key = f"{name}:{identity}".encode()
+            home = crc32(key) % self._partitions
+            if home == record.partition:
+                owned.append((name, identity))
+            else:
+                elsewhere.setdefault(home, key)
         if not owned and not elsewhere:
             self._park(event, line, record, batch)
             return
         for transaction in owned:
-            arrived = Arrived(event, line, record.partition)
             found = batch.arrivals.get(transaction)
             if found is None:
-                batch.arrivals[transaction] = [arrived]
+                batch.arrivals[transaction] = [(event, line)]
+                batch.homes[transaction] = record.partition
             else:
-                found.append(arrived)
+                found.append((event, line))
         # A copy was sent to this partition for the transactions that live here, and the original went to the others.
         if elsewhere and (meta.depth == 0 or not owned):
             if meta.depth >= MAX_DEPTH:
@@ -197,6 +208,18 @@ class Intake:
                     (key, event)
                 )
 
+    def _plan(self, names: tuple[str, ...]) -> KeyPlan:
+        """How events that carry just these key types are treated; there are few such sets."""
+        known = self._landscape.keys
+        plan = KeyPlan(
+            tuple((name, _normaliser(known[name]) if name in known else str.strip) for name in names),
+            tuple(name for name in self._types if name in names),
+        )
+        if len(self._plans) >= _PLANS_KEPT:
+            self._plans.clear()
+        self._plans[names] = plan
+        return plan
+
     def _park(self, event: Observed, line: bytes, record: LogRecord, batch: Batch) -> None:
         for name, value in event.keys.items():
             batch.parked.append(ParkedRow(f"{event.id}|{name}:{value}", name, value, record.partition, event, line))
@@ -204,6 +227,7 @@ class Intake:
     def _rejudge(self, record: LogRecord, batch: Batch) -> None:
         kind, _, value = record.key.decode("utf-8", "replace").partition(":")
         batch.rejudge.append((kind, value))
+        batch.homes.setdefault((kind, value), record.partition)
 
     def _refuse(
         self, record: LogRecord, meta: Meta, place: int, reason: str, field_: str, payload: bytes, batch: Batch

@@ -135,7 +135,7 @@ class Ledger:
             entry = self._entries.get(transaction)
             known = entry.state.events if entry is not None else {}
             key_type, identity = transaction
-            for event, body, _ in arrived:
+            for event, body in arrived:
                 same = known.get(event.id)
                 if same is None or same.content() != event.content() or (same.via and not event.via):
                     rows.append(EventRow(key_type, identity, event, body))
@@ -148,7 +148,7 @@ class Ledger:
             entry = self._entries[transaction]
             before = len(entry.state)
             changed = False
-            for event, _, _ in arrived:
+            for event, _ in arrived:
                 changed = entry.state.merge(event) or changed
             self._events += len(entry.state) - before
             if changed or not entry.rows:
