@@ -8,7 +8,7 @@ from typing import Any
 
 import lz4.frame
 
-from tracer.record import COUNT, ENCODING, EVENTS, LZ4, Headers, Record
+from tracer.record import COUNT, ENCODING, EVENTS, LZ4, REASON, Headers, Record
 
 MAX_EVENT_BYTES = 256 * 1024
 """What the contract allows an event; a larger one would only be quarantined."""
@@ -50,14 +50,16 @@ class Batch:
     Attributes:
         known: when the first of its events became known, microseconds on the emitter's clock.
         handed: when it was last handed to the sink, by the source's clock as it is.
+        reason: why its only line makes no event; empty for events.
     """
 
-    __slots__ = ("handed", "key", "known", "lines", "partition", "size")
+    __slots__ = ("handed", "key", "known", "lines", "partition", "reason", "size")
 
-    def __init__(self, partition: int, key: bytes, known: int):
+    def __init__(self, partition: int, key: bytes, known: int, reason: bytes = b""):
         self.partition = partition
         self.key = key
         self.known = known
+        self.reason = reason
         self.handed = known
         self.lines: list[bytes] = []
         self.size = 0
@@ -68,6 +70,8 @@ class Batch:
 
     def record(self, headers: Headers) -> Record:
         """A single event goes as it is, for whoever looks into the topic; several as compressed NDJSON."""
+        if self.reason:
+            headers = (*headers, (REASON, self.reason))
         if len(self.lines) == 1:
             return Record(EVENTS, self.key, self.lines[0], headers, self.partition)
         value = lz4.frame.compress(b"\n".join(self.lines))  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from tracer.batch import Batch, encode_event
+from tracer.batch import MAX_EVENT_BYTES, Batch, encode_event
 from tracer.errors import Unavailable
 from tracer.record import CONTROL, EPOCH, EVENTS, IMPORT, KIND, SOURCE, Ack, Headers, Record, partition_of
 from tracer.sinks.contract import Sink
@@ -133,6 +133,34 @@ class Emitter:
         self._queued_bytes += len(line) + 1
         self._unplaced.append((key, line, now))
         self._place()
+
+    def set_aside(self, body: bytes, reason: str, key: str = "") -> None:
+        """Send bytes that made no event, to be quarantined: they are counted, acknowledged and vouched for as events are.
+
+        Args:
+            body: as they stood; at most 256 KiB are kept.
+            reason: one sentence; at most 1,000 characters are kept.
+            key: places the record.
+
+        Raises:
+            ValueError: after a goodbye.
+            Unavailable: there is no room, or the log is away. Nothing was taken.
+        """
+        if self._ended:
+            raise ValueError(f"{self.source} said goodbye already")
+        if self._queued >= self._limits.queue_events or self._queued_bytes >= self._limits.queue_bytes:
+            self.flush()
+        placed = key.encode("utf-8", "replace")
+        partition = partition_of(placed, self.sink.partitions(EVENTS))
+        told = reason[:1000].encode("utf-8", "backslashreplace") or b"no event"
+        batch = Batch(partition, placed, self._time(), told)
+        batch.add(body[:MAX_EVENT_BYTES])
+        self._seq += 1
+        self._queued += 1
+        self._queued_bytes += batch.size
+        self._unacked.add(batch)
+        self._waiting.append(batch)
+        self._hand_over()
 
     def _route(self, keys: Any) -> str:
         if not keys:

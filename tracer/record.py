@@ -27,6 +27,8 @@ COUNT = "ls-count"
 """How many lines a batch has, in decimal digits; absent means 1."""
 IMPORT = "ls-import"
 """``1``: what the record brings counts as recorded when it happened, not when it was appended."""
+REASON = "ls-reason"
+"""Why the body makes no event, as its sender knows already: it is quarantined as it is, and counted."""
 ENCODING = "content-encoding"
 LZ4 = b"lz4"
 

@@ -1,0 +1,160 @@
+"""Loading: one source, read once from beginning to end, through a mapping into the event log.
+
+A run is an epoch of the source that its mapping names. What it vouches for (hello and closed goodbye) is written together,
+after the last acknowledgement: a run that was killed, or that could not read to the end, changes no hearing, and is simply
+run again, since the same rows make the same event ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from collectors.inputs.record import Input, Row, Unreadable
+from collectors.mapper import Mapper
+from collectors.mapping_file import MappingFile
+from schemas.errors import Invalid
+from schemas.event import Event
+from schemas.times import EARLIEST, format_time
+from tracer.emitter import Emitter
+from tracer.sinks.contract import Sink
+
+LEAST_BAD = 100
+"""The worker's measure of a source that is set aside (law 10): so many faults, and more of them than of events."""
+_BREATH = 500
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run did. ``read``: records; each gave events, or faults, or (``without``) none of the conditions held.
+
+    ``quarantined``: faults; a record has one per event that could not be made. ``epoch``, ``through``: µs.
+    """
+
+    epoch: int
+    through: int
+    read: int = 0
+    events: int = 0
+    quarantined: int = 0
+    without: int = 0
+    first_fault: str = ""
+
+
+class Loader:
+    """Loads sources through one mapping.
+
+    Args:
+        file: the mapping.
+        sink: the event log.
+        clock: µs; what an epoch and "now" are.
+        transaction_types: key types by which records are placed (the landscape's).
+    """
+
+    def __init__(
+        self, file: MappingFile, sink: Sink, clock: Callable[[], int], transaction_types: Iterable[str] = ()
+    ) -> None:
+        self._file = file
+        self._sink = sink
+        self._clock = clock
+        self._types = tuple(transaction_types)
+
+    def load(
+        self,
+        source: Input,
+        *,
+        through: int | None = None,
+        since: int = EARLIEST,
+        progress: Callable[[Tally], None] = lambda _: None,
+    ) -> Tally:
+        """Read the source to its end and vouch for it.
+
+        Args:
+            through: µs; until when the list is complete, when it was drawn if None.
+            since: µs from which on it is; the beginning of time unless it is told otherwise.
+            progress: called now and then.
+
+        Raises:
+            Invalid: the source does not fit the mapping, ends in the middle, or is mostly bad; ``through`` makes no sense.
+            Unavailable: the source or the log is away.
+        """
+        epoch = self._clock()
+        tally = Tally(epoch, self._through(source, through, since, epoch))
+        if source.columns is not None:
+            self._file.check_columns(source.columns)
+        mapping = self._file.mapping
+        emitter = Emitter(
+            self._sink, mapping.mapping, epoch, mapping.systems(), self._clock,
+            since=since, transaction_types=self._types, load=True,
+        )  # fmt: skip
+        self._send(source, emitter, tally, progress)
+        if not emitter.systems:
+            raise self._file.mistake("no record names a system, so there is none to vouch for", "events.0.system")
+        emitter.goodbye("closed", tally.through)
+        return tally
+
+    def _through(self, source: Input, told: int | None, since: int, now: int) -> int:
+        # A file's time is the file server's, which may be ahead of ours.
+        through = min(source.drawn, now) if told is None else told
+        if through > now:
+            raise Invalid(f"the list cannot be complete through {format_time(through)}: that is still to come")
+        if through <= since:
+            reason = f"complete through {format_time(through)}, which is before it begins; use --complete-through"
+            raise Invalid(reason, file=source.name)
+        return through
+
+    def _send(self, source: Input, emitter: Emitter, tally: Tally, progress: Callable[[Tally], None]) -> None:
+        mapper = Mapper(self._file.mapping)
+        systems = dict.fromkeys(emitter.systems)
+        for row in source:
+            tally.read += 1
+            if isinstance(row, Unreadable):
+                self._set_aside(row, row.reason, source, emitter, tally)
+            else:
+                self._row(row, mapper, source, emitter, tally, systems)
+            if tally.read % _BREATH == 0:
+                emitter.tick()
+                progress(tally)
+        emitter.systems = tuple(systems)
+        progress(tally)
+
+    def _row(
+        self, row: Row, mapper: Mapper, source: Input, emitter: Emitter, tally: Tally, systems: dict[str, None]
+    ) -> None:
+        events, faults = mapper.map(row.fields)
+        for event in events:
+            try:
+                emitter.emit(wire_form(event))
+            except ValueError as error:
+                self._set_aside(row, f"{event.step}: {error}", source, emitter, tally)
+            else:
+                tally.events += 1
+                systems[event.system] = None
+        for fault in faults:
+            self._set_aside(row, str(fault), source, emitter, tally)
+        tally.without += not events and not faults
+
+    def _set_aside(self, row: Row | Unreadable, reason: str, source: Input, emitter: Emitter, tally: Tally) -> None:
+        told = str(Invalid(reason, file=source.name, line=row.line))
+        emitter.set_aside(row.payload(), told, f"{self._file.mapping.mapping}:{row.line}")
+        tally.quarantined += 1
+        tally.first_fault = tally.first_fault or told
+        if tally.quarantined >= LEAST_BAD and tally.quarantined > tally.events:
+            emitter.flush()
+            raise Invalid(
+                f"stopped after {tally.read} records: {tally.quarantined} faults and {tally.events} events, "
+                f"so the mapping does not seem to fit. The first: {tally.first_fault}"
+            )
+
+
+def wire_form(event: Event) -> dict[str, Any]:
+    """The event as it travels: without what is empty."""
+    data: dict[str, Any] = {
+        "id": event.id, "system": event.system, "step": event.step, "phase": event.phase.value, "time": event.time,
+        "keys": event.keys,
+    }  # fmt: skip
+    for name in ("peer", "attributes", "error"):
+        value = getattr(event, name)
+        if value:
+            data[name] = value
+    return data
