@@ -243,8 +243,11 @@ class Flow(BaseModel):
     steps: Annotated[dict[Name, Step], Field(min_length=1, max_length=500)]
 
     def digest(self) -> str:
-        """Of the content: the same version with another digest is refused, by whoever publishes second."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Of the content: the same version with another digest is refused, by whoever publishes second.
+
+        What is not said does not count: a word that the language gains later changes no digest.
+        """
+        content = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def label(self, step: str) -> str:

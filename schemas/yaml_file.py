@@ -127,11 +127,11 @@ class _Builder:
         self.nodes += 1
         if self.nodes > MAX_NODES or len(place) > MAX_DEPTH:
             raise Invalid("holds too much, or is nested too deeply", file=document.file, line=line)
-        if isinstance(node, MappingNode):
+        if isinstance(node, MappingNode) and node.tag == _CORE + "map":
             return self._mapping(node, place)
-        if isinstance(node, SequenceNode):
+        if isinstance(node, SequenceNode) and node.tag == _CORE + "seq":
             return [self.build(item, (*place, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node, line)
+        return self._scalar(node, place)
 
     def _mapping(self, node: MappingNode, place: Place) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -154,7 +154,7 @@ class _Builder:
             data[name.value] = self.build(value, here)
         return data
 
-    def _scalar(self, node: Node, line: int) -> Any:
+    def _scalar(self, node: Node, place: Place) -> Any:
         kind, value = node.tag.removeprefix(_CORE), node.value
         if kind == "str":
             return value
@@ -167,9 +167,9 @@ class _Builder:
                 return float(value)
             if kind == "null":
                 return None
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             pass
-        raise Invalid(f"{node.tag[:60]} is not read here", file=self.document.file, line=line)
+        raise self.document.mistake(f"{node.tag[:60]} is not read here", place)
 
 
 _M = TypeVar("_M", bound=BaseModel)
