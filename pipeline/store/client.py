@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +19,7 @@ import clickhouse_connect
 from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError
 from clickhouse_connect.driver.httputil import get_pool_manager
+from urllib3.exceptions import HTTPError
 
 from pipeline.errors import Invalid, Unavailable
 from pipeline.store.tables import Table
@@ -56,10 +57,13 @@ class Address:
     secure: bool = False
     verify: bool = True
     cluster: str = ""
+    label: str = ""
 
     @property
     def name(self) -> str:
         """For messages."""
+        if self.label:
+            return self.label
         return f"the store in {self.folder}" if self.folder else f"ClickHouse at {self.host}:{self.port}"
 
 
@@ -97,11 +101,16 @@ def parse_address(url: str, env: Mapping[str, str]) -> Address:
 
 class Client:
     """Usable from several threads. Over HTTP one client serves all; chDB gets a handle for each call that is under way, since a
-    handle loses its stream when something else is asked of it."""
+    handle loses its stream when something else is asked of it.
 
-    def __init__(self, address: Address):
+    ``locate``: asked for the address anew after a failure to reach it, since a served folder comes back on another port.
+    """
+
+    def __init__(self, address: Address, locate: Callable[[], Address] | None = None):
         self.address = address
         self.name = address.name
+        self._locate = locate
+        self._lost = False
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         self._closed = False
         with self._errors():
@@ -132,7 +141,7 @@ class Client:
             raise Unavailable(f"{self.name} was closed")
         with self._errors():
             if not self.address.folder:
-                yield self._first
+                yield self._shared()
                 return
             try:
                 client = self._idle.get_nowait()
@@ -143,14 +152,25 @@ class Client:
             finally:
                 client.close() if self._closed else self._idle.put(client)
 
+    def _shared(self) -> Any:
+        if self._lost and self._locate:
+            self.address = self._locate()
+            self._first = self._connect()
+            self._idle.put(self._first)
+        self._lost = False
+        return self._first
+
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except ClickHouseError as error:
             raise self._translated(error) from None
-        except OSError as error:
-            raise Unavailable(f"{self.name} cannot be reached: {error.strerror or type(error).__name__}") from None
+        except (OSError, HTTPError) as error:
+            self._lost = True
+            raise Unavailable(
+                f"{self.name} cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}"
+            ) from None
 
     def _translated(self, error: ClickHouseError) -> Exception:
         code, reason = getattr(error, "code", None), _first_line(str(error))
@@ -164,6 +184,7 @@ class Client:
             return Unavailable(
                 f"{self.name} refused user {self.address.user!r}: check LASTSEEN_CLICKHOUSE_USER and LASTSEEN_CLICKHOUSE_PASSWORD"
             )
+        self._lost = code is None
         return Unavailable(f"{self.name} cannot be used: {reason}")
 
     def insert(self, table: Table, columns: Sequence[Sequence[Any]]) -> None:
