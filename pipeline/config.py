@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 DATA = Path(".lastseen")
 
@@ -15,8 +16,7 @@ class Config:
     """Settings of one process.
 
     ``data``: folder of the embedded default. ``flows``: folder with flows and a landscape beside those that ship, or None.
-    ``log_url``, ``store_url``: what chooses the adapters; ``store_url`` "" is the embedded store in ``data``. ``env`` is
-    where adapters read their secrets; it is in no repr.
+    ``log_url``, ``store_url``: what chooses the adapters. ``env`` is where adapters read their secrets; it is in no repr.
     """
 
     data: Path
@@ -31,7 +31,7 @@ class Config:
 
     @property
     def embedded_store(self) -> bool:
-        return not self.store_url
+        return self.store_url.startswith("chdb:")
 
     @property
     def reports(self) -> Path:
@@ -47,7 +47,7 @@ def read_config(data: Path | None, flows: Path | None, env: Mapping[str, str] | 
     return Config(
         data=folder,
         flows=own,
-        log_url=env.get("LASTSEEN_LOG") or f"sqlite:///{folder.absolute() / 'log.sqlite'}",
-        store_url=env.get("LASTSEEN_STORE", ""),
+        log_url=env.get("LASTSEEN_LOG") or f"sqlite:///{quote(str(folder.absolute() / 'log.sqlite'))}",
+        store_url=env.get("LASTSEEN_STORE") or f"chdb://{quote(str(folder.absolute() / 'store'))}",
         env=env,
     )

@@ -15,6 +15,8 @@ from schemas.flow import Flow, Step
 from schemas.landscape import Landscape
 from schemas.verdict import Drop, DropKind, FindingKind, Hop, Outcome, Status, Verdict, Witness
 
+_VERBS = frozenset(("was", "is", "has", "had", "did", "does", "never", "could", "cannot", "got", "went"))
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -88,6 +90,8 @@ def _missing(case: Case, drop: Drop) -> str:
     said = spec.says.missing.strip().rstrip(".") if spec else ""
     part = _part(case, drop)
     if said:
+        # Both "the payment did not arrive" and "was never paid" are written.
+        said = f"it {said}" if said.partition(" ")[0].lower() in _VERBS else said
         return f"{said} ({part})" if part else said
     who = part or "it"
     step, system = case.names.step(drop.to_step), case.names.system(drop.system, drop.to_step)

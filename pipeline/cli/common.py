@@ -7,14 +7,18 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pipeline.cli.terminal import err, inert, plain
+from pipeline.cli.terminal import inert
 from pipeline.config import Config, read_config
 from pipeline.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from pipeline.app import App
 
 FINE, FINDINGS, USAGE, UNAVAILABLE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 FORMATS = ("table", "json", "csv")
@@ -64,6 +68,15 @@ def config_of(ctx: click.Context | None = None) -> Config:
     return read_config(meta.get("lastseen.data"), meta.get("lastseen.flows"))
 
 
+def app_of(ctx: click.Context | None = None) -> App:
+    """What the command works with. Whoever runs the commands as a library may hand over another way to make one as ``obj``."""
+    from pipeline.app import App
+
+    root = (ctx or click.get_current_context()).find_root()
+    make: Callable[[Config], App] = root.obj or App
+    return make(config_of(root))
+
+
 class Root(click.Group):
     """The command ``lastseen``: subcommands are imported when they are used, errors become one line and an exit code."""
 
@@ -72,10 +85,11 @@ class Root(click.Group):
         self.lazy = lazy or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self.lazy, *(name for name in super().list_commands(ctx) if name not in self.lazy)]
+        lazy = [name for name, place in self.lazy.items() if find_spec(place.partition(":")[0])]
+        return [*lazy, *(name for name in super().list_commands(ctx) if name not in self.lazy)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.commands and cmd_name in self.lazy:
+        if cmd_name not in self.commands and cmd_name in self.list_commands(ctx):
             module, _, name = self.lazy[cmd_name].partition(":")
             found = getattr(importlib.import_module(module), name)
             self.add_command(with_shared_options(found), cmd_name)
@@ -129,7 +143,7 @@ def guarded(run: Callable[[], Any], *, debug: bool) -> int:
 
 def _complain(message: str, code: int, debug: bool) -> int:
     if debug:
-        err().print(plain(traceback.format_exc().replace("\n", "\n")), soft_wrap=True)
+        sys.stderr.writelines(inert(line) + "\n" for line in traceback.format_exc().splitlines())
     sys.stderr.write("lastseen: " + "\n  ".join(inert(line) for line in message.splitlines() or [""]) + "\n")
     return code
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
 from typing import IO
 
 from rich.console import Console
 from rich.text import Text
 
-WIDTH = 100
-# Control, format (bidi overrides, zero width), surrogates, private use, line and paragraph separators.
-_STEERING = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
+from pipeline.answers.inert import inert
 
+__all__ = ["STYLES", "WIDTH", "console", "err", "inert", "plain", "status_text"]
+
+WIDTH = 100
 STYLES = {
     "lost": "bold red",
     "failed": "bold red",
@@ -24,16 +24,6 @@ STYLES = {
     "closed": "green",
     "excluded": "dim",
 }
-
-
-def inert(value: object) -> str:
-    """A text in which every character that could steer a terminal is written out (``\\x1b``, ``\\u202e``)."""
-    text = str(value)
-    if text.isprintable():
-        return text
-    return "".join(
-        char if unicodedata.category(char) not in _STEERING else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def plain(value: object, style: str = "") -> Text:

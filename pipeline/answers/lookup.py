@@ -1,0 +1,163 @@
+"""Lookup: any value that anybody knows a transaction by, to where it is; and listings in the same form.
+
+A value is normalised as the landscape says, for every key type it could be. One that names several transactions (a
+customer, a number used by two key types) yields them all, newest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pipeline.answers.answer import Answer, SaidAnswer, answer
+from pipeline.answers.explain import Explanation, explain
+from pipeline.answers.judging import Bench, chunks, known_through, with_evidence
+from pipeline.core.hearing import Knowledge
+from pipeline.errors import Invalid
+from pipeline.store.contract import FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
+from schemas.flow import Flow
+from schemas.verdict import Verdict
+from schemas.wire import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One transaction under one flow, with all that a page about it shows.
+
+    ``events``: those recorded by then, earliest first. ``flips``: what was said when, up to then. ``as_of``: µs asked for,
+    0 for now.
+    """
+
+    transaction: Transaction
+    flow: Flow
+    verdict: Verdict
+    explanation: Explanation
+    answer: Answer
+    events: tuple[Observed, ...]
+    keys: tuple[KeyRow, ...]
+    flips: tuple[FlipRow, ...]
+    as_of: int = 0
+
+
+def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: int = 100) -> tuple[list[Found], int]:
+    """All that ``value`` names, newest first, at most ``limit`` transactions; and how many there are.
+
+    ``key_type`` narrows the search to one kind of key. ``as_of`` µs: judged again on what was recorded by then, beside what
+    was said then. Raises ``Invalid`` for an unknown key type.
+    """
+    transactions = find(bench, value, key_type)
+    ordered = _newest_first(bench, transactions)
+    shown = ordered[:limit]
+    events = bench.store.load_events(shown)
+    keys: dict[Transaction, list[KeyRow]] = {}
+    for row in bench.store.keys_of(shown):
+        keys.setdefault((row.transaction_type, row.transaction_id), []).append(row)
+    knowledge = bench.knowledge(as_of)
+    found: list[Found] = []
+    for transaction in shown:
+        make = _as_of if as_of else _now
+        found.extend(make(bench, transaction, events.get(transaction, []), keys.get(transaction, []), knowledge, as_of))
+    found.sort(key=lambda one: -one.verdict.started_at)
+    return found, len(ordered)
+
+
+def find(bench: Bench, value: str, key_type: str = "") -> list[Transaction]:
+    """Transactions that ``value`` names, in the form in which each key type keeps it."""
+    landscape = bench.landscape
+    types = dict.fromkeys((*landscape.keys, *(kind for flow in bench.flows.all() for kind in (flow.key, *flow.keys))))
+    if key_type and key_type not in types:
+        raise Invalid(f"no key type {key_type!r}; there are {', '.join(sorted(types)) or 'none'}")
+    asked = [key_type] if key_type else list(types)
+    forms = dict.fromkeys(
+        (*(landscape.normalise(kind, value) for kind in asked), *(() if key_type else (value.strip(),)))
+    )
+    found = {
+        (row.transaction_type, row.transaction_id): None
+        for form in forms
+        for row in bench.store.find_keys(form, key_type)
+        if landscape.normalise(row.key_type, value) == row.value
+    }
+    return list(found)
+
+
+def _newest_first(bench: Bench, transactions: Sequence[Transaction]) -> list[Transaction]:
+    verdicts = bench.store.load_verdicts(transactions)
+    started = {
+        transaction: max((row.started_at for row in verdicts.get(transaction, ())), default=0)
+        for transaction in transactions
+    }
+    return sorted(transactions, key=lambda transaction: (-started[transaction], transaction))
+
+
+def _now(
+    bench: Bench, transaction: Transaction, events: list[Observed], keys: list[KeyRow], knowledge: Knowledge, _: int
+) -> Iterator[Found]:
+    """What is said now; judged here only where no worker has judged it yet."""
+    rows = bench.store.load_verdicts([transaction]).get(transaction, [])
+    flips = bench.store.flips(transaction)
+    now = bench.clock()
+    told = [bench.told(row, events, knowledge) for row in rows]
+    for flow, verdict in told or bench.judged(bench.state(transaction, events), knowledge):
+        said = [flip for flip in flips if flip.flow == flow.flow]
+        yield _found(bench, transaction, flow, verdict, events, keys, said, known_through(knowledge, now), now)
+
+
+def _as_of(
+    bench: Bench, transaction: Transaction, events: list[Observed], keys: list[KeyRow], knowledge: Knowledge, as_of: int
+) -> Iterator[Found]:
+    """Judged again on what was recorded by then, beside what was said then."""
+    known = [event for event in events if event.recorded_at <= as_of]
+    if not known:
+        return
+    rows = {row.flow: row for row in bench.store.load_verdicts([transaction]).get(transaction, [])}
+    flips = [flip for flip in bench.store.flips(transaction) if flip.at <= as_of]
+    state = bench.state(transaction, known)
+    ended = any(row.ended_at and row.ended_at <= as_of for row in rows.values())
+    for flow, verdict in bench.judged(state, knowledge, ended=ended):
+        said = [flip for flip in flips if flip.flow == flow.flow]
+        yield _found(bench, transaction, flow, verdict, known, keys, said, as_of, as_of, as_of)
+
+
+def _found(
+    bench: Bench,
+    transaction: Transaction,
+    flow: Flow,
+    verdict: Verdict,
+    events: Iterable[Observed],
+    keys: Iterable[KeyRow],
+    flips: Sequence[FlipRow],
+    through: int,
+    now: int,
+    as_of: int = 0,
+) -> Found:
+    ordered = tuple(sorted(events, key=lambda event: (event.time, event.id)))
+    verdict = with_evidence(verdict, ordered)
+    words = explain(verdict, flow, bench.landscape, transaction_id=transaction[1], now=now)
+    told = answer(transaction, verdict, flow, bench.landscape, words.text, through)
+    if as_of and flips:
+        told = told.model_copy(update={"said": _said(flips[-1])})
+    return Found(transaction, flow, verdict, words, told, ordered, tuple(keys), tuple(flips), as_of)
+
+
+def _said(flip: FlipRow) -> SaidAnswer:
+    place = f"{flip.drop_kind} {flip.drop_from or '?'}..{flip.drop_to}" if flip.drop_kind else ""
+    return SaidAnswer(status=flip.status, since=flip.at, drop=place, findings=flip.findings)
+
+
+def list_rows(bench: Bench, query: VerdictQuery) -> list[VerdictRow]:
+    """Stored verdicts, newest first: what a table of a listing shows."""
+    return list(bench.store.verdicts(query))
+
+
+def list_answers(bench: Bench, rows: Iterable[VerdictRow]) -> Iterator[Answer]:
+    """The same in the documented form, with path and explanation."""
+    knowledge, now = bench.knowledge(), bench.clock()
+    through = known_through(knowledge, now)
+    for chunk in chunks(rows):
+        transactions = list(dict.fromkeys((row.key_type, row.transaction_id) for row in chunk))
+        events = bench.store.load_events(transactions)
+        for row in chunk:
+            transaction = (row.key_type, row.transaction_id)
+            flow, verdict = bench.told(row, events.get(transaction, []), knowledge)
+            words = explain(verdict, flow, bench.landscape, transaction_id=row.transaction_id, now=now)
+            yield answer(transaction, verdict, flow, bench.landscape, words.text, through)
