@@ -217,9 +217,8 @@ def _certificates(folder: Path) -> Path | None:
         return None
     key, certificate, ca = folder / "key.pem", folder / "certificate.pem", folder / "ca.pem"
     if not ca.exists():
-        new = (
-            "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-        )
+        names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+        new = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext {names}"
         subprocess.run([*new.split(), "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
         (folder / "broker.pem").write_text(key.read_text() + certificate.read_text())
         shutil.copy(certificate, ca)

@@ -18,7 +18,7 @@ from tracer.record import CONTROL, EVENTS
 from tracer.sinks.kafka import KafkaSink
 from tracer.sinks.kafka_config import KafkaAddress, read_address, unavailable
 
-REQUEST_TIMEOUT_MS = 10_000
+REQUEST_TIMEOUT_MS = 5_000
 REBALANCE_PATIENCE_MS = 2_000
 """How long a commit waits for the other members to join as well; then the worker should poll, and try again."""
 CONSUMER = {
@@ -31,6 +31,7 @@ CONSUMER = {
     "fetch_max_bytes": 32 * 1024 * 1024,
     "max_partition_fetch_bytes": 4 * 1024 * 1024,
     "reconnect_backoff_max_ms": 1_000,
+    "metadata_max_age_ms": 5_000,  # how soon added partitions, and a topic that was made anew, are noticed
     "metrics_enabled": False,
 }
 FENCES = (

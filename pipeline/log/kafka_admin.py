@@ -37,7 +37,7 @@ class KafkaTopics:
         if self._client is None:
             try:
                 self._client = KafkaAdminClient(  # type: ignore[no-untyped-call]
-                    **self._address.client, bootstrap_timeout_ms=10_000, request_timeout_ms=15_000
+                    **self._address.client, bootstrap_timeout_ms=5_000, request_timeout_ms=15_000
                 )
             except kafka_errors.KafkaError as error:
                 raise unavailable(self._address.name, error) from error

@@ -16,7 +16,6 @@ from pipeline.log import Assigned, Change, Consumer, Fenced, Log, LogRecord, Pos
 from pipeline.log.kafka import KafkaEventConsumer, KafkaLog
 from pipeline.log.memory import MemoryConsumer, MemoryLog
 from pipeline.log.sqlite import SqliteLog
-from tests.kafka_broker import Broker
 from tracer.record import CONTROL, EPOCH, EVENTS, KIND, SOURCE, Record, partition_of
 from tracer.sinks.contract import MAX_VALUE
 
@@ -478,34 +477,3 @@ class TestKafkaLog(GroupLaws):
         coordinator = consumer._client._coordinator
         member = MemberToRemove(member_id=coordinator._generation.member_id)  # type: ignore[no-untyped-call]
         log._topics._admin().remove_group_members(coordinator.group_id, [member])
-
-
-def test_kafka_broker_restarts_and_nothing_is_lost(tmp_path: Path, kafka_broker: dict[str, str]) -> None:
-    """Fault 12, one broker: what is under way is acknowledged afterwards, once, in order."""
-    if "sasl" not in kafka_broker:
-        pytest.skip("LASTSEEN_TEST_KAFKA: not ours to restart")
-    broker = Broker(tmp_path)
-    broker.start()
-    log = open_log(f"kafka://{broker.address}/")
-    try:
-        log.create(PARTITIONS)
-        sink, reader = log.producer(), Reader(log.consumer())
-        acks = sink.produce([event("order:1", b"%d" % i, 0) for i in range(10)])
-        reader.until(lambda: reader.count() == 10)
-        broker.stop()
-        for ask in (lambda: reader.consumer.end_offsets([0]), lambda: reader.consumer.commit({0: 10})):
-            with pytest.raises(Unavailable):
-                ask()
-        pendings = [sink.send(event("order:1", b"%d" % i, 0)) for i in range(10, 20)]
-        broker.start()
-        until(lambda: (sink.poll(), all(p.done for p in pendings))[1])
-        assert [p.ack.offset for p in pendings if p.ack] == list(range(10, 20)), [p.error for p in pendings]
-        reader.until(lambda: reader.count() >= 20)
-        assert [record.offset for record in reader.got[0]][-10:] == list(range(10, 20))
-        until(lambda: reader.poll() and reader.commit())
-        assert len(acks) == 10
-        reader.consumer.close()
-        sink.close()
-    finally:
-        log.close()
-        broker.stop()

@@ -27,7 +27,7 @@ PRODUCER = {
     "acks": "all",
     "enable_idempotence": True,
     "allow_auto_create_topics": False,
-    "bootstrap_timeout_ms": 10_000,
+    "bootstrap_timeout_ms": 5_000,
     "max_block_ms": 10_000,
     "request_timeout_ms": 15_000,
     "delivery_timeout_ms": 30_000,

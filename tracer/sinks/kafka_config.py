@@ -39,6 +39,9 @@ ENV = "LASTSEEN_KAFKA_"
 
 # kafka-python warns of every lost connection. An application that configured no logging must not find that on its stderr.
 logging.getLogger("kafka").addHandler(logging.NullHandler())
+# With debugging on, it logs each request, the one with the password among them. No level that somebody sets undoes this.
+for _chatty in ("kafka.protocol.parser", "kafka.net.connection"):
+    logging.getLogger(_chatty).addFilter(lambda entry: entry.levelno > logging.DEBUG)
 
 
 class Secret(str):

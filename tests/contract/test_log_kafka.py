@@ -1,0 +1,275 @@
+"""What only Kafka can do wrong: restarts, topics made anew, settings, security."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import uuid
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import Invalid, Unavailable
+from pipeline.log import Log, PositionLost, open_log
+from pipeline.log.kafka import KafkaLog
+from pipeline.log.kafka_records import read_batch
+from tests.contract.test_log import PARTITIONS, Reader, event, until
+from tests.kafka_broker import PASSWORD, USER, Broker
+from tracer.record import CONTROL, EVENTS, Record
+from tracer.sinks import open_sink
+from tracer.sinks.kafka_config import Secret, read_address
+
+
+def test_kafka_broker_restarts_and_nothing_is_lost(tmp_path: Path, kafka_broker: dict[str, str]) -> None:
+    """Fault 12, one broker: what is under way is acknowledged afterwards, once, in order."""
+    if "sasl" not in kafka_broker:
+        pytest.skip("LASTSEEN_TEST_KAFKA: not ours to restart")
+    broker = Broker(tmp_path)
+    broker.start()
+    log = open_log(f"kafka://{broker.address}/")
+    try:
+        log.create(PARTITIONS)
+        sink, reader = log.producer(), Reader(log.consumer())
+        acks = sink.produce([event("order:1", b"%d" % i, 0) for i in range(10)])
+        reader.until(lambda: reader.count() == 10)
+        broker.stop()
+        with pytest.raises(Unavailable):
+            reader.consumer.end_offsets([0])
+        pendings = [sink.send(event("order:1", b"%d" % i, 0)) for i in range(10, 20)]
+        broker.start()
+        until(lambda: (sink.poll(), all(p.done for p in pendings))[1])
+        assert [p.ack.offset for p in pendings if p.ack] == list(range(10, 20)), [p.error for p in pendings]
+        reader.until(lambda: reader.count() >= 20)
+        assert [record.offset for record in reader.got[0]][-10:] == list(range(10, 20))
+        until(lambda: reader.poll() and reader.commit())
+        assert len(acks) == 10
+        reader.consumer.close()
+        sink.close()
+    finally:
+        log.close()
+        broker.stop()
+
+
+def remake(log: Log) -> None:
+    assert isinstance(log, KafkaLog)
+    log._topics._admin().delete_topics([log._address.prefix + EVENTS])
+    until(lambda: EVENTS not in log._topics._describe())
+    log.create(PARTITIONS)
+    with contextlib.closing(log.producer()) as sink:
+        sink.produce([event("order:1", b"another", p) for p in range(PARTITIONS)] * 10)
+
+
+def test_a_topic_made_anew_is_noticed_while_reading(kafka: str) -> None:
+    """Fault 13: an alarm, though the new topic has the offset that comes next."""
+    with contextlib.closing(open_log(kafka)) as log:
+        log.create(PARTITIONS)
+        with contextlib.closing(log.producer()) as sink:
+            sink.produce([event("order:1", b"one", p) for p in range(PARTITIONS)])
+        reader = Reader(log.consumer())
+        reader.until(lambda: reader.count() == PARTITIONS)
+        remake(log)
+        with pytest.raises(PositionLost, match="made anew"):
+            until(lambda: reader.poll() and False)
+        reader.consumer.close()
+
+
+def test_topics_hold_what_they_must(kafka: str) -> None:
+    with contextlib.closing(open_log(kafka)) as log:
+        assert isinstance(log, KafkaLog)
+        with pytest.raises(Unavailable, match="lastseen setup"):
+            log.partitions()
+        assert [problem for problem in log.check() if "lastseen setup" in problem] == log.check()
+        log._topics._admin().create_topics({log._address.prefix + EVENTS: {"num_partitions": 3}})
+        until(lambda: EVENTS in log._topics._describe())
+        assert any("message.timestamp.type=CreateTime" in problem for problem in log.check())
+        with pytest.raises(Invalid, match="3 partitions already"):
+            log.create(4)
+        log.create(3)
+        until(lambda: log.check() == [])
+        assert log._topics._configs(CONTROL)["cleanup.policy"] == "compact"
+        assert log._topics._configs(CONTROL)["min.compaction.lag.ms"] == "86400000"
+
+
+def test_batches_of_other_producers_are_read(kafka: str) -> None:
+    """Compressed by the producer, without keys or values, with the producer's own clock."""
+    from kafka import KafkaProducer
+
+    with contextlib.closing(open_log(kafka)) as log:
+        log.create(PARTITIONS)
+        assert isinstance(log, KafkaLog)
+        topic = log._address.prefix + EVENTS
+        sent = 0
+        for compression in (None, "gzip", "lz4"):
+            producer = KafkaProducer(  # type: ignore[no-untyped-call]
+                **log._address.client, compression_type=compression, linger_ms=50
+            )
+            for i in range(50):
+                producer.send(topic, value=b"%d" % i * 100, partition=0, timestamp_ms=1)  # type: ignore[no-untyped-call]
+            producer.send(topic, key=b"order:1", value=None, partition=0)  # type: ignore[no-untyped-call]
+            producer.close()  # type: ignore[no-untyped-call]
+            sent += 51
+        reader = Reader(log.consumer())
+        reader.until(lambda: reader.count() == sent)
+        reader.consumer.seek(0, 70)
+        reader.until(lambda: reader.count() == sent + sent - 70)
+        records = reader.got[0]
+        assert [record.offset for record in records] == [*range(sent), *range(70, sent)]
+        assert records[50][4:] == (b"order:1", b"", ())
+        assert records[7][4:] == (b"", b"7" * 100, ())
+        assert all(record.append_time > 1_000_000_000_000_000 for record in records), (
+            "the log's time, not the producer's"
+        )
+        reader.consumer.close()
+
+
+class _Batch:
+    """As much of a batch as `read_batch` looks at."""
+
+    base_offset = first_timestamp = max_timestamp = compression_type = 0
+    timestamp_type = 1
+
+    def __init__(self, data: bytes, count: int):
+        self._buffer = b"\0" * 61 + data
+        self.records_count = count
+
+    def _maybe_uncompress(self) -> None:
+        pass
+
+
+def test_damaged_batches_raise_and_nothing_else() -> None:
+    from kafka.errors import CorruptRecordError
+
+    good = b"\x10\0\0\0\x02k\x02v\x00"
+    assert read_batch(_Batch(good * 2, 2), EVENTS, 0)[1][4:] == (b"k", b"v", ())
+    for cut in range(1, len(good)):
+        with pytest.raises(CorruptRecordError):
+            read_batch(_Batch(good[:cut], 1), EVENTS, 0)
+    for place in range(len(good)):
+        for value in (0x7F, 0x80, 0xFF):
+            bad = good[:place] + bytes([value]) + good[place + 1 :]
+            with contextlib.suppress(CorruptRecordError):
+                read_batch(_Batch(bad, 1), EVENTS, 0)
+
+
+# Security (fault 29)
+
+SECRETS = {"LASTSEEN_KAFKA_USERNAME": USER, "LASTSEEN_KAFKA_PASSWORD": PASSWORD}
+
+
+@pytest.mark.parametrize(
+    ("url", "env", "expected"),
+    [
+        ("kafka://a:9092,b:9092/", {}, {"security_protocol": "PLAINTEXT", "bootstrap_servers": ["a:9092", "b:9092"]}),
+        ("kafkas://a:9092/", {}, {"security_protocol": "SSL", "ssl_check_hostname": True}),
+        (
+            "kafkas://a:9092/?sasl_mechanism=PLAIN",
+            SECRETS,
+            {"security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN"},
+        ),
+        (
+            "kafka://a:9092/?security=SASL_PLAINTEXT&sasl_mechanism=scram-sha-256",
+            SECRETS,
+            {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "SCRAM-SHA-256", "sasl_plain_username": USER},
+        ),
+        (
+            "kafka://a:9092/",
+            {"LASTSEEN_KAFKA_SECURITY": "SSL", "LASTSEEN_KAFKA_SSL_CAFILE": __file__},
+            {"security_protocol": "SSL", "ssl_cafile": __file__},
+        ),
+        ("kafkas://a:9092/", {"LASTSEEN_KAFKA_KEY_PASSWORD": "x"}, {"ssl_password": "x"}),
+    ],
+)
+def test_settings_reach_the_client(url: str, env: dict[str, str], expected: dict[str, object]) -> None:
+    client = read_address(url, env).client
+    assert {name: client.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "env"),
+    [
+        ("kafka://a:9092/", SECRETS),
+        ("kafka://a:9092/?sasl_mechanism=PLAIN", SECRETS),
+        (f"kafka://a:9092/?ssl_cafile={__file__}", {}),
+        ("kafka://a:9092/", {"LASTSEEN_KAFKA_SSL_CHECK_HOSTNAME": "true"}),
+        ("kafkas://a:9092/?security=PLAINTEXT", {}),
+        ("kafkas://a:9092/?security=SASL_PLAINTEXT&sasl_mechanism=PLAIN", SECRETS),
+        ("kafka://a:9092/?security=PLAINTEXT", SECRETS),
+        ("kafka://a:9092/?security=SSL", SECRETS),
+        ("kafkas://a:9092/?sasl_mechanism=PLAIN", {}),
+        ("kafkas://a:9092/?sasl_mechanism=PLAIN", {"LASTSEEN_KAFKA_USERNAME": USER}),
+        ("kafkas://a:9092/", SECRETS),
+        ("kafkas://a:9092/?sasl_mechanism=MAGIC", SECRETS),
+        ("kafkas://a:9092/?ssl_cafile=/nowhere.pem", {}),
+        ("kafkas://a:9092/?ssl_check_hostname=maybe", {}),
+        ("kafka://a:9092/?security=OFF", {}),
+        ("kafka://a:9092/?acks=0", {}),
+        ("kafka://a:9092/?prefix=a/b", {}),
+        ("kafka://a:9092/topic", {}),
+        ("kafka:///", {}),
+        ("kafka://a b:1/", {}),
+        ("kafka://a:9092/?session_timeout_ms=soon", {}),
+        (f"kafka://{USER}:{PASSWORD.replace(' ', '')}@a:9092/", {}),
+        (f"kafka://a:9092/?sasl_plain_password={PASSWORD.replace(' ', '')}", {}),
+    ],
+)
+def test_closed_by_default(url: str, env: dict[str, str]) -> None:
+    for opened in (open_sink, open_log):
+        with pytest.raises(ValueError, match=r".") as refused:
+            opened(url, env)
+        assert PASSWORD.replace(" ", "") not in str(refused.value)
+        assert PASSWORD not in str(refused.value)
+    with pytest.raises(Invalid):
+        open_log(url, env)
+
+
+def test_a_secret_prints_as_nothing() -> None:
+    secret = Secret(PASSWORD)
+    shown = f"{secret} {secret!r} {[secret]} {{'a': {secret!s}}} %s" % secret
+    assert PASSWORD not in shown
+    assert secret == PASSWORD
+    assert "\0".join([secret]).encode() == PASSWORD.encode()
+
+
+@pytest.fixture
+def ours(kafka_broker: dict[str, str]) -> dict[str, str]:
+    if "sasl" not in kafka_broker:
+        pytest.skip("LASTSEEN_TEST_KAFKA: its listeners are not known")
+    if not kafka_broker["ca"]:
+        pytest.skip("openssl is not installed")
+    return kafka_broker
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_real_credentials(ours: dict[str, str], tls: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """All three clients authenticate; a wrong password gets nowhere; no log line has the password in it."""
+    caplog.set_level(logging.DEBUG)
+    prefix = f"t{uuid.uuid4().hex[:12]}."
+    url = f"kafka://{ours['sasl']}/?security=SASL_PLAINTEXT&sasl_mechanism=PLAIN&prefix={prefix}"
+    if tls:
+        url = f"kafkas://{ours['tls']}/?sasl_mechanism=PLAIN&ssl_cafile={ours['ca']}&prefix={prefix}"
+    with contextlib.closing(open_log(url, SECRETS)) as log:
+        log.create(PARTITIONS)
+        with contextlib.closing(log.producer()) as sink:
+            sink.produce([event("order:1", b"in secret"), Record(CONTROL, b"k", b"v")])
+        reader = Reader(log.consumer())
+        reader.until(lambda: reader.values() == [b"in secret"])
+        reader.consumer.close()
+        control = log.control_reader()
+        assert [record.value for record in control.read(10, 10_000)] == [b"v"]
+        control.close()
+    with (
+        contextlib.closing(open_log(url, SECRETS | {"LASTSEEN_KAFKA_PASSWORD": "wrong"})) as log,
+        pytest.raises(Unavailable),
+    ):
+        log.producer()
+    assert PASSWORD not in caplog.text
+
+
+def test_no_certificate_no_connection(ours: dict[str, str]) -> None:
+    """A broker that nobody we trust vouches for, one without TLS at all, and TLS spoken to in plaintext."""
+    for url in (
+        f"kafkas://{ours['tls']}/?sasl_mechanism=PLAIN",
+        f"kafkas://{ours['sasl']}/?sasl_mechanism=PLAIN&ssl_cafile={ours['ca']}",
+    ):
+        with pytest.raises(Unavailable):
+            open_sink(url, SECRETS)
