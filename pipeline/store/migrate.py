@@ -111,3 +111,22 @@ def _compare(name: str, known: Sequence[Migration], applied: dict[str, set[str]]
                 f"{name} was made from another {migration} ({', '.join(sorted(digests))}) than this lastseen has"
                 f" ({ours[migration]}): a published migration is never changed"
             )
+
+
+def cluster_ddl(cluster: str = "lastseen", database: str = "lastseen") -> str:
+    """All statements for a cluster, as a file to be read and kept in ``deploy/clickhouse``."""
+    lines = [
+        "-- The tables of schemas/sql with Replicated engines, for every node of a cluster. Not tested here: chDB refuses these",
+        "-- engines. Generated (python -m pipeline.store.migrate > deploy/clickhouse/cluster.sql), do not edit; `lastseen setup`",
+        f"-- runs the same where LASTSEEN_STORE ends in ?cluster={cluster}. See README.md beside this file.",
+        f"CREATE DATABASE IF NOT EXISTS {quoted(database)} ON CLUSTER {quoted(cluster)};",
+        f"USE {quoted(database)};",
+    ]
+    for migration in migrations():
+        lines += ["", f"-- {migration.name}"]
+        lines += [statement + ";" for statement in migration.statements(cluster)]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(cluster_ddl(), end="")  # noqa: T201

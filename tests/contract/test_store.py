@@ -345,12 +345,17 @@ class TestAnyStore:
             store.write_quarantine, store.write_sources, store.write_hearing,
         ):  # fmt: skip
             write([])  # type: ignore[operator]
-        assert (
-            store.load_events([]) == store.load_verdicts([]) == store.count_verdicts() == store.count_quarantine() == {}
-        )
+        for mapping in (
+            store.load_events([]),
+            store.load_verdicts([]),
+            store.count_verdicts(),
+            store.count_quarantine(),
+        ):
+            assert not mapping
         assert store.count_events() == store.count_parked() == 0
-        assert store.sources() == store.hearing() == store.parked() == store.quarantine() == []
-        assert list(store.missing_at(T)) == list(store.flips_between(0, T)) == list(store.known_transactions([0])) == []
+        for rows in (store.sources(), store.hearing(), store.parked(), store.quarantine(), store.keys_of([])):
+            assert not rows
+        assert not [*store.missing_at(T), *store.flips_between(0, T), *store.known_transactions([0])]
 
     def test_a_migrated_store_is_well_and_migrates_no_more(self, store: Store) -> None:
         assert store.check() == []
