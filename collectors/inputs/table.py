@@ -36,9 +36,9 @@ class TableInput:
         env: Mapping[str, str] | None = None,
     ):
         """Raises ``Invalid`` where the URL, the table or the query is wrong, ``Unavailable`` where the database is away."""
+        parsed = source_url(url, os.environ if env is None else env)
         if (table is None) == (query is None):
             raise Invalid("a database needs either table or query in the mapping")
-        parsed = source_url(url, os.environ if env is None else env)
         self.name = f"{parsed.database or parsed.host or parsed.drivername}:{table or 'query'}"
         self.drawn = clock()
         self._engine = _engine(parsed)

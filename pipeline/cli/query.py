@@ -83,7 +83,7 @@ def _found_data(one: Found) -> dict[str, Any]:
 @click.option(
     "--status", default="", metavar="STATUS[,..]", help="Only these; missing is lost, failed, stalled, unknown."
 )
-@click.option("--flow", "flows", multiple=True, metavar="FLOW", help="Only this flow (may be repeated).")
+@click.option("--flow", "only", multiple=True, metavar="FLOW", help="Only this flow (may be repeated).")
 @click.option("--from", "begin", default="", metavar="TIME", help="Began at or after this date or time, or 2h (ago).")
 @click.option("--to", "end", default="", metavar="TIME", help="Began before this.")
 @click.option(
@@ -98,7 +98,7 @@ def _found_data(one: Found) -> dict[str, Any]:
 @fail_on_option
 def list_(
     status: str,
-    flows: tuple[str, ...],
+    only: tuple[str, ...],
     begin: str,
     end: str,
     drop: str,
@@ -115,7 +115,7 @@ def list_(
         origin, target = _drop(drop)
         query = VerdictQuery(
             statuses=statuses(status, "--status"),
-            flows=flows,
+            flows=only,
             started_from=moment(begin, zone, now, "--from"),
             started_to=moment(end, zone, now, "--to"),
             drop_from=origin,
@@ -124,7 +124,7 @@ def list_(
             excluded=excluded,
             limit=limit + 1 if limit else 0,
         )
-        for name in flows:
+        for name in only:
             bench.flows.latest(name)
         rows = list_rows(bench, query)
         shown = rows[: limit or None]
@@ -164,7 +164,8 @@ def _print_table(rows: list[VerdictRow], clock: Clock) -> None:
         console().print(plain("None.", "dim"))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    several = len({row.flow for row in rows}) > 1
+    # The kind of number mostly says which flow it is; the flow is told where one kind has several.
+    several = len({row.flow for row in rows}) > len({row.key_type for row in rows})
     for title in (
         "began",
         "transaction",
