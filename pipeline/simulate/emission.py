@@ -49,11 +49,25 @@ class Emission:
             for deed in deeds[place:until]:
                 self._observe(deed)
             place = until
+            self._send(now)
             self._clock.advance(now)
             for air in self._airs.values():
                 self._turn(air, now)
             self._sink.poll()
             on_tick(now)
+
+    def _send(self, now: int) -> None:
+        """Everything that happened, in one go, a moment before the markers: they vouch for what is acknowledged only."""
+        self._clock.advance(now - 1)
+        for air in self._airs.values():
+            if not air.waiting or air.emitter is None or air.pod.cut_off(now):
+                continue
+            if air.next_marker < now:
+                air.emitter.flush()
+            else:
+                air.emitter.tick()
+            air.waiting = False
+        self._sink.poll()
 
     def _instants(self, begin: int, end: int) -> list[int]:
         """The grid, and whenever a pod starts, stops or comes back."""
@@ -80,13 +94,11 @@ class Emission:
             if begins is not None:
                 self._boot(air, begins, now)
             return
-        if pod.cut_off(now) or air.emitter is None or (not air.waiting and now < air.next_marker):
+        if now < air.next_marker or air.emitter is None or pod.cut_off(now):
             return
         air.emitter.tick()
-        air.waiting = False
-        if now >= air.next_marker:
-            air.session.markers.append(now)
-            air.next_marker = now + self._every
+        air.session.markers.append(now)
+        air.next_marker = now + self._every
 
     def _boot(self, air: _Air, session: Session, now: int) -> None:
         skew = air.pod.skew
@@ -120,6 +132,7 @@ class Emission:
             else:
                 air.emitter.flush()
         air.session = air.emitter = None
+        air.waiting = False
 
 
 def heard(deed: Deed, pods: dict[str, Pod], now: int) -> bool:

@@ -10,7 +10,7 @@ from pipeline.log.contract import Log
 from pipeline.simulate.clock import SimulatedClock
 from pipeline.simulate.deeds import Case, Deed
 from pipeline.simulate.emission import Emission, heard
-from pipeline.simulate.ledger import World, reckon
+from pipeline.simulate.reckoning import World, reckon
 from pipeline.simulate.rhythm import OpenHours
 from pipeline.simulate.statements import SHIFTS, runs
 from pipeline.simulate.stories import Size, Stories
@@ -31,8 +31,9 @@ class Simulation:
         seed: decides everything else.
         orders: how many; the other flows go with it.
         end: µs since 1970 UTC; the simulation knows no other clock.
-        faults: with stories that go wrong, a blackout, a delay and a skewed clock. Without, everything goes well, and
-            `blackout` and `delay` are the only disturbances.
+        faults: with stories that go wrong. Without, everything goes well.
+        disturbed: with a blackout, a delay and a skewed clock (by default where there are faults). Without, `blackout` and
+            `delay` are the only disturbances.
         every: µs between a source's markers. ``tick``: µs between sendings. ``weeks``: of simulated time.
     """
 
@@ -45,6 +46,7 @@ class Simulation:
         landscape: Landscape,
         *,
         faults: bool = True,
+        disturbed: bool | None = None,
         size: Size | None = None,
         every: int = 30 * MINUTE,
         tick: int = 10 * MINUTE,
@@ -58,8 +60,9 @@ class Simulation:
         self.clock = SimulatedClock(self.begin)
         systems = {step.system for name in SHIPPED for step in flows.latest(name).steps.values()}
         self._names = pods_of(systems)
-        self._skews = {SKEWED_POD: SKEW} if faults else {}
-        self.disturbances: list[Disturbance] = self._usual() if faults else []
+        disturbed = faults if disturbed is None else disturbed
+        self._skews = {SKEWED_POD: SKEW} if disturbed else {}
+        self.disturbances: list[Disturbance] = self._usual() if disturbed else []
         writer = Stories(seed, size or Size.of(orders), self.begin, end, flows, landscape, self._names, faulty=faults)
         self.cases: list[Case] = writer.write()
         self.pods: dict[str, Pod] = {}

@@ -141,4 +141,15 @@ def _ear(pods: list[Pod], begin: int, now: int, lease: int, grace: int) -> Ear:
             else:
                 left = session.leaves and session.stop <= now
                 clocks.append(now - grace if left else min(heard, now - grace))
-    return Ear(min(clocks), tuple(sorted(deaf)), silent)
+    return Ear(min(clocks), _disjoint(deaf), silent)
+
+
+def _disjoint(intervals: list[Interval]) -> tuple[Interval, ...]:
+    """Two pods that were away at the same time were away once."""
+    joined: list[Interval] = []
+    for begin, end in sorted(intervals):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return tuple(joined)

@@ -1,7 +1,7 @@
 """Truth: what a perfect judge could say at the end, of everything that really happened.
 
 Worked out from the plan of what happened, of who listened when, and DESIGN.md §6's table; never by asking the judge. The
-reckoning itself is `pipeline.simulate.ledger`.
+reckoning itself is `pipeline.simulate.reckoning`.
 """
 
 from __future__ import annotations

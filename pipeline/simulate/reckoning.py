@@ -1,4 +1,4 @@
-"""Ledger: one transaction's obligations, reckoned at the end of the simulation by §6's table.
+"""Reckoning: one transaction's obligations, reckoned at the end of the simulation by §6's table.
 
 Simple where the judge has to be fast: everything has happened, every clock stands still, deeds carry true times. Two
 cautions follow from law 5 and go beyond a single step's witnesses: what was owed since an unknown time needs hearing from the
@@ -59,7 +59,7 @@ class Proof(NamedTuple):
         return not self.deaf and not self.behind
 
 
-class Ledger:
+class Reckoning:
     """Of one case under its flow, from the deeds that were ``heard``, earliest first."""
 
     def __init__(self, flow: Flow, case: Case, heard: Sequence[Deed], world: World):
@@ -230,18 +230,16 @@ class Ledger:
                 deaf.add(system)
         return Proof(frozenset(deaf), behind)
 
-    def _lifters(self, name: str, until: int) -> dict[str, tuple[int, int]]:
-        """Systems that could have ended the transaction legitimately, and when: unheard, they would have lifted the step."""
+    def _lifters(self, name: str, since: int, until: int) -> dict[str, tuple[int, int]]:
+        """Systems that could have ended the transaction legitimately since then, unheard: the step would not be owed."""
         asked: dict[str, tuple[int, int]] = {}
         for other, spec in self.flow.steps.items():
-            begun = [point.low for prior in spec.after.steps if (point := self.points.get((prior, "")))]
-            if spec.end != "closed" or not begun or name in descendants(self.flow, other) or self._done(other):
+            if spec.end != "closed" or self._done(other) or name in descendants(self.flow, other):
                 continue
-            passed = self._done(spec.until) if spec.until else []
-            latest = min([until, *passed])
-            if latest > min(begun):
-                known = asked.get(spec.system, (latest, latest))
-                asked[spec.system] = (min(known[0], *begun), max(known[1], latest))
+            begun = any((prior, "") in self.points for prior in spec.after.steps)
+            passed = spec.until is not None and any(self._done(spec.until, i) for i in self._instances(spec.until))
+            if begun and not passed and (spec.until, "") not in self.implied:
+                asked[spec.system] = (since, until)
         return asked
 
     # One step -------------------------------------------------------------------------------------------------------
@@ -361,8 +359,8 @@ class Ledger:
         def drop(status: Status) -> None:
             self.drops.append(Place(status, kind, at.seen, name, instance, missing))
 
-        proof = self._proof(spec, begin, due, self._lifters(name, due))
-        if self._proof(spec, begin, lost_at, self._lifters(name, lost_at)).given:
+        proof = self._proof(spec, begin, due, self._lifters(name, begin, due))
+        if self._proof(spec, begin, lost_at, self._lifters(name, begin, lost_at)).given:
             drop(Status.FAILED if failed else Status.LOST)
         elif proof.given:
             drop(Status.STALLED)
@@ -387,4 +385,4 @@ class Ledger:
 
 def reckon(flow: Flow, case: Case, heard: Sequence[Deed], world: World) -> Truth:
     """The truth of one case."""
-    return Ledger(flow, case, heard, world).truth()
+    return Reckoning(flow, case, heard, world).truth()
