@@ -34,6 +34,8 @@ _ANSWERS = re.compile(
 )
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]+)"|([^\s;]+))')
 _FIELD = re.compile(rb'\bname="([^"]*)"')
+# The engine streams nothing else.
+_STREAMABLE = re.compile(rb"\s*(?:SELECT|WITH)\b", re.IGNORECASE)
 
 
 class BadRequest(Exception):  # noqa: N818  (answered with its code, never seen by users)
@@ -88,7 +90,7 @@ def parse(query: Mapping[str, str], headers: Mapping[str, str], body: bytes, *, 
         default_format=default,
         parameters={name[6:]: value for name, value in query.items() if name.startswith("param_")},
         settings=settings,
-        buffered=query.get("wait_end_of_query", "0") != "0",
+        buffered=query.get("wait_end_of_query", "0") != "0" or not _STREAMABLE.match(sql),
     )
 
 

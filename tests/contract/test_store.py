@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -214,7 +215,7 @@ class TestVerdicts:
         ],
     )
     def test_listings_filter_what_wins(self, store: Store, query: VerdictQuery, expected: str) -> None:
-        drop = {"drop_to": "picked", "drop_system": "warehouse", "status": "lost"}
+        drop: dict[str, Any] = {"drop_to": "picked", "drop_system": "warehouse", "status": "lost"}
         rows = [
             verdict("a", excluded=True),
             verdict("b", started_at=T + 1, drop_from="paid", drop_from_system="payments", **drop),
@@ -344,7 +345,7 @@ class TestAnyStore:
             store.write_events, store.write_verdicts, store.write_flips, store.write_keys, store.write_parked,
             store.write_quarantine, store.write_sources, store.write_hearing,
         ):  # fmt: skip
-            write([])  # type: ignore[operator]
+            write([])
         for mapping in (
             store.load_events([]),
             store.load_verdicts([]),
