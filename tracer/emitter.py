@@ -183,22 +183,20 @@ class Emitter:
             partition = partition_of(key, count)
             batch = self._open.get(partition)
             if batch is not None and batch.size + len(line) > self._limits.batch_bytes:
-                self._ready(batch)
+                self._hand_over(batch)
                 batch = None
             if batch is None:
                 batch = self._open[partition] = Batch(partition, key, known)
                 self._unacked.add(batch)
             batch.add(line)
             if len(batch.lines) >= self._limits.batch_events or known - batch.known >= self._limits.linger > 0:
-                self._ready(batch)
+                self._hand_over(batch)
 
-    def _ready(self, batch: Batch) -> None:
-        del self._open[batch.partition]
-        self._waiting.append(batch)
-        self._hand_over()
-
-    def _hand_over(self) -> None:
-        """Give the sink what waits, in order, as far as it takes it."""
+    def _hand_over(self, *ready: Batch) -> None:
+        """Give the sink what waits, in order, as far as it takes it; and ``ready``, which nothing is added to any more."""
+        for batch in ready:
+            del self._open[batch.partition]
+        self._waiting.extend(ready)
         for _ in range(len(self._waiting)):
             batch = self._waiting.popleft()
             batch.handed = self._clock()
@@ -252,9 +250,7 @@ class Emitter:
             Unavailable: not all was; it stays queued, and is sent again.
         """
         self._place()
-        for batch in list(self._open.values()):
-            self._ready(batch)
-        self._hand_over()
+        self._hand_over(*self._open.values())
         self.sink.flush(timeout)
         if self._waiting:  # what the sink refused, or gave back meanwhile
             self._hand_over()
@@ -286,9 +282,8 @@ class Emitter:
         try:
             self.sink.poll()
             self._place()
-            for batch in [each for each in self._open.values() if self._now - each.known >= self._limits.linger]:
-                self._ready(batch)
-            self._hand_over()
+            due = [batch for batch in self._open.values() if self._now - batch.known >= self._limits.linger]
+            self._hand_over(*due)
             if not self._load:
                 self._speak()
         except Unavailable:
@@ -333,7 +328,7 @@ class Emitter:
         """The queue is empty again after something was shed, and the log knows how far this epoch got."""
         self._marker_done()
         if not (self._unacked or self._unplaced):
-            epoch = max(self._time(), self.epoch + 1)
+            epoch = max(self._time(), self.epoch) + 1  # after all that the old one carried
             self._begin(epoch, epoch)
             self._speak()
 
