@@ -135,18 +135,26 @@ class FlowPublished(_Control):
 
 
 class Gone(_Control):
-    """A person's decision: this source (one epoch, or all) will not come back; it frees its systems' other sources."""
+    """This source (one epoch, or all) will not come back; it frees its systems' other sources.
+
+    A person's decision; or with ``at`` (µs, control time) what came to pass by time alone, written down by a worker so that
+    whoever reads control when it is compacted knows it too.
+    """
 
     kind: Literal["gone"] = "gone"
     source: SourceName
     epoch: int | None = None
+    at: Time | None = None
 
     def key(self) -> bytes:
         return f"gone:{self.source}:{'' if self.epoch is None else self.epoch}".encode()
 
 
 class Distrust(_Control):
-    """A worker set a source aside: its input is mostly bad (law 10). It counts as not heard from ``since`` until lifted."""
+    """A worker set a source aside: its input is mostly bad (law 10). It counts as not heard from ``since`` until lifted.
+
+    The record that lifts it repeats ``since``, by which the two are one when control is compacted.
+    """
 
     kind: Literal["distrust"] = "distrust"
     source: SourceName
@@ -156,7 +164,7 @@ class Distrust(_Control):
     reason: str = ""
 
     def key(self) -> bytes:
-        return f"distrust:{self.source}:{self.epoch}".encode()
+        return f"distrust:{self.source}:{self.epoch}:{self.since}".encode()
 
 
 Control = Hello | Marker | Goodbye | Own | Progress | Partitions | FlowPublished | Gone | Distrust

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipeline.core.epoch import Epoch, Mark, Offsets
+from pipeline.core.epoch import Epoch, Mark, Offsets, Trust
 from pipeline.core.hearing import (
     FOREVER,
     NEVER,
@@ -65,7 +65,8 @@ class ControlFold:
         self.published: dict[tuple[str, int], FlowPublished] = {}
         self.conflicts: list[FlowPublished] = []
         self.invalid = 0
-        self._newest: dict[str, EpochKey] = {}
+        self._names: dict[str, list[Epoch]] = {}
+        self._trusts: dict[EpochKey, Trust] = {}
         self._by_system: dict[str, list[EpochKey]] = {}
         self._unsettled: dict[EpochKey, None] = {}
         self._watched: dict[EpochKey, Epoch] = {}
@@ -74,9 +75,10 @@ class ControlFold:
 
     def apply(self, offset: int, append_time: int, record: Control | None) -> None:
         """Take the next record. ``None`` is one that could not be read: it is counted, and its append time counts."""
+        adjacent = offset == self.position
         self.position = offset + 1
         self.version += 1
-        self._advance(append_time)
+        self._advance(append_time, adjacent=adjacent)
         if record is None:
             self.invalid += 1
         elif isinstance(record, Marker | Goodbye):
@@ -96,19 +98,21 @@ class ControlFold:
         elif isinstance(record, Distrust):
             self._distrust(record)
 
-    def _advance(self, append_time: int) -> None:
+    def _advance(self, append_time: int, *, adjacent: bool) -> None:
         before, self.now = self.now, max(self.now, append_time)
-        gap = self.now - before if before != NEVER else 0
+        gap = self.now - before if before != NEVER and adjacent else 0
         for key, epoch in list(self._watched.items()):
             if epoch.goodbye or epoch.gone_at is not None:
                 del self._watched[key]
-            elif epoch.expired_at is None:
-                # After an outage of control nobody could have renewed: a gap longer than half a lease renews it.
+                continue
+            if epoch.expired_at is None:
+                # After an outage of control nobody could have renewed: a gap longer than half a lease renews it. Where offsets
+                # are missing too, the gap is what compaction left, and says nothing.
                 if gap > epoch.lease // 2:
                     epoch.last_at = self.now
                 elif epoch.last_at + epoch.lease < self.now:
                     epoch.expired_at = epoch.last_at + epoch.lease
-            elif epoch.expired_at + self.landscape.gone_after <= self.now:
+            if epoch.expired_at is not None and epoch.expired_at + self.landscape.gone_after <= self.now:
                 epoch.gone_at = epoch.expired_at + self.landscape.gone_after
 
     def _epoch(self, offset: int, record: Hello | Marker | Goodbye) -> Epoch:
@@ -125,9 +129,10 @@ class ControlFold:
                 every=getattr(record, "every", None) or 2_000_000,
                 first_at=self.now,
                 last_at=self.now,
+                trust=self._trusts.setdefault(key, Trust()),
             )
             self.epochs[key] = epoch
-            self._supersede(key)
+            self._supersede(epoch)
         self._watched[key] = epoch
         for system in record.systems:
             name = self.landscape.current_name(system)
@@ -136,37 +141,34 @@ class ControlFold:
                 self._by_system.setdefault(name, []).append(key)
         return epoch
 
-    def _supersede(self, key: EpochKey) -> None:
-        """A new epoch of a name ends the one before it, provisionally: from when, its own ``since`` says."""
-        before = self._newest.get(key[0])
-        self._newest[key[0]] = key
-        if before is not None:
-            self.epochs[before].ended_since = self.now
+    def _supersede(self, epoch: Epoch) -> None:
+        """A new epoch of a name ends those before it, provisionally: from when, its own ``since`` says."""
+        others = self._names.setdefault(epoch.source, [])
+        for other in others:
+            if other.ended_by is None and other.epoch < epoch.epoch:
+                other.ended_by = epoch
+        others.append(epoch)
 
     def _hello(self, offset: int, record: Hello) -> None:
-        known = (record.source, record.epoch) in self.epochs
-        before = self._newest.get(record.source)
         epoch = self._epoch(offset, record)
-        if known:
+        if epoch.hello_at is None:
+            epoch.hello_at = self.now
+        if not epoch.goodbye:
             epoch.revive(self.now)
-            return
         epoch.boot, epoch.since, epoch.every = record.boot, record.since, record.every
-        if before is not None:
-            self.epochs[before].ended_since = record.since
-        if self.now - record.boot > self.landscape.grace:
-            epoch.late_hello = (record.boot, self.now)
 
     def _marker(self, offset: int, record: Marker | Goodbye) -> None:
         epoch = self._epoch(offset, record)
         if epoch.goodbye and isinstance(record, Marker) and record.through <= epoch.through:
             return
+        if epoch.goodbye and isinstance(record, Marker):
+            epoch.come_back(self.now)
         epoch.revive(self.now)
         if isinstance(record, Marker) and record.every:
             epoch.every = record.every
         if record.skew is not None:
             epoch.skew = record.skew if epoch.skew is None else min(epoch.skew, record.skew)
-        epoch.note_shed(record.shed, record.through)
-        epoch.sent = max(epoch.sent, record.sent)
+        epoch.sent, epoch.shed = max(epoch.sent, record.sent), max(epoch.shed, record.shed)
         for partition, offset_after in record.acked.items():
             epoch.acked[partition] = max(offset_after, epoch.acked.get(partition, 0))
         epoch.goodbye = record.state if isinstance(record, Goodbye) else ""
@@ -199,20 +201,22 @@ class ControlFold:
             self.conflicts.append(record)
 
     def _gone(self, record: Gone) -> None:
-        for (source, number), epoch in self.epochs.items():
-            if source == record.source and record.epoch in (None, number) and not epoch.goodbye:
-                epoch.gone_at = self.now
-                epoch.expired_at = epoch.expired_at if epoch.expired_at is not None else self.now
+        """A person's decision, or (with ``at``) what a worker saw come to pass, kept for those who read control compacted."""
+        for epoch in self._names.get(record.source, ()):
+            if record.epoch not in (None, epoch.epoch) or epoch.goodbye:
+                continue
+            if record.at is None:
+                epoch.gone_at = self.now if epoch.gone_at is None else epoch.gone_at
+                epoch.expired_at = self.now if epoch.expired_at is None else epoch.expired_at
+            elif epoch.expired_at is not None:
+                epoch.gone_at, epoch.gone_told = record.at, True
 
     def _distrust(self, record: Distrust) -> None:
-        epoch = self.epochs.get((record.source, record.epoch))
-        if epoch is None:
-            return
-        if not record.lifted:
-            epoch.distrusted_since = record.since
-        elif epoch.distrusted_since is not None:
-            epoch.deaf.append((epoch.distrusted_since, self.now))
-            epoch.distrusted_since = None
+        trust = self._trusts.setdefault((record.source, record.epoch), Trust())
+        if record.lifted:
+            trust.lift(record.since, self.now)
+        else:
+            trust.withdraw(record.since, self.now)
 
     # Settling ------------------------------------------------------------------------------------------------------
 
@@ -236,8 +240,6 @@ class ControlFold:
             epoch.settled = max(epoch.settled, mark.through)
             if mark.goodbye and epoch.goodbye and not epoch.pending:
                 epoch.goodbye_settled = True
-            if epoch.late_hello is not None and epoch.log_time(epoch.settled) >= epoch.late_hello[1]:
-                epoch.late_hello = None
         self._unsettled.pop((epoch.source, epoch.epoch), None)
 
     def _passed(self, targets: Offsets) -> bool:
@@ -279,22 +281,22 @@ class ControlFold:
         if not keys:
             return Hearing(system, self.processed(), unvouched=True)
         epochs = [self.epochs[key] for key in keys]
-        active = [epoch for epoch in epochs if epoch.live or epoch.open]
+        active = [epoch for epoch in epochs if epoch.live or epoch.open or epoch.leaving]
         down = [epoch for epoch in epochs if self._lost(epoch)]
         silent = not active and bool(down)
         if active:
             clock = min(epoch.clock(self.now, self.landscape.grace) for epoch in active)
         elif down:
-            clock = min(epoch.vouched() for epoch in down)
+            # Its clock stays where it was: at what the last that fell silent had vouched for.
+            last = max(epoch.fell_at for epoch in down)
+            clock = min(epoch.vouched() for epoch in down if epoch.fell_at == last)
         else:
             clock = max(epoch.log_time(epoch.settled) for epoch in epochs)
         return Hearing(system, clock, self._deaf(epochs, silent=silent), silent=silent)
 
     def _lost(self, epoch: Epoch) -> bool:
         """Neither live nor said goodbye, and nobody took its place."""
-        if epoch.live or epoch.goodbye or epoch.ended_since is not None:
-            return epoch.distrusted_since is not None and epoch.ended_since is None
-        return True
+        return epoch.ended_by is None and (epoch.distrusted or not (epoch.live or epoch.goodbye))
 
     def _deaf(self, epochs: list[Epoch], *, silent: bool) -> tuple[Interval, ...]:
         missing = gaps([epoch.covers() for epoch in epochs if epoch.covers()[0] < epoch.covers()[1]])
@@ -302,19 +304,18 @@ class ControlFold:
             # A closed source is no silence: what comes after it is awaited, not missed.
             missing.pop()
         for epoch in epochs:
-            missing.extend(epoch.deaf)
-            if epoch.late_hello is not None and epoch.goodbye != "closed":
-                missing.append(epoch.late_hello)
-            if epoch.distrusted_since is not None:
-                begin = min(epoch.vouched(), epoch.distrusted_since)
-                missing.append((begin, FOREVER if epoch.ended_since is None else epoch.ended_since))
+            missing.extend(epoch.trust.deaf)
+            missing.extend(epoch.late(self.landscape.grace))
+            if epoch.trust.since is not None:
+                end = FOREVER if epoch.ended_by is None else epoch.ended_since
+                missing.append((min(epoch.vouched(), epoch.trust.since), end))
             elif not (epoch.live or epoch.goodbye):
                 missing.append((epoch.vouched(), self._blind_until(epoch, epochs)))
         return merge_intervals(missing)
 
     def _blind_until(self, epoch: Epoch, epochs: list[Epoch]) -> int:
         """A dead source is blind until its name has a new epoch, or it is gone and another speaks for the system."""
-        if epoch.ended_since is not None:
+        if epoch.ended_by is not None:
             return epoch.ended_since
         if epoch.gone_at is None:
             return FOREVER
@@ -327,6 +328,18 @@ class ControlFold:
                 elif begin > epoch.gone_at:
                     ends.append(begin)
         return min(ends, default=FOREVER)
+
+    def departed(self) -> list[Gone]:
+        """What came to pass by time alone and stands in no record yet: sources that are gone."""
+        return [
+            Gone(source=epoch.source, epoch=epoch.epoch, at=epoch.gone_at)
+            for epoch in self.epochs.values()
+            if epoch.gone_at is not None and not epoch.gone_told and epoch.ended_by is None
+        ]
+
+    def distrusted(self) -> set[EpochKey]:
+        """Sources that are set aside: their input is mostly bad."""
+        return {key for key, trust in self._trusts.items() if trust.since is not None}
 
     def skews(self) -> dict[EpochKey, int]:
         """Sources whose clock is off by more than two seconds: what is added to their times, µs."""

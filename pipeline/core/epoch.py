@@ -10,7 +10,8 @@ from pipeline.core.hearing import FOREVER, NEVER, SKEW_LIMIT, Interval
 
 # A marker more than this many is thinned out: behind by hours, a source's clock moves in larger steps, and memory is bound.
 MAX_PENDING = 512
-MAX_SHED = 64
+# No source's lease is shorter: what a lease runs on is written by workers every two seconds where nobody else speaks.
+SHORTEST_LEASE = 6_000_000
 
 Offsets = dict[int, int]
 
@@ -24,11 +25,33 @@ class Mark(NamedTuple):
 
 
 @dataclass(slots=True)
+class Trust:
+    """Whether a source's input is mostly bad. ``since``: from when on, µs, None while it is trusted; ``at``: control time of that
+    decision; ``deaf``: what was not heard for it until it was lifted."""
+
+    since: int | None = None
+    at: int = NEVER
+    deaf: list[Interval] = field(default_factory=list)
+
+    def withdraw(self, since: int, at: int) -> None:
+        if self.since is None:
+            self.since, self.at = since, at
+        self.since = min(self.since, since)
+
+    def lift(self, since: int, at: int) -> None:
+        """``since`` is told again: of the two records compaction keeps this one."""
+        self.deaf.append((since if self.since is None else min(since, self.since), at))
+        self.since = None
+
+
+@dataclass(slots=True)
 class Epoch:
     """Times in µs; ``boot``, ``since``, ``through`` and ``settled`` as the source says them, ``log_time`` corrects its clock.
 
     ``settled``: the greatest ``through`` that was settled, ``NEVER`` before. ``last_at``: control time of its last record or
-    renewal. ``expired_at``: when its lease ended; ``ended_at``: from when a new epoch of its name vouches; ``gone_at``.
+    renewal. ``expired_at``: when its lease ended; ``ended_by``: a new epoch of its name; ``gone_at``, and ``gone_told`` where a
+    record says so. ``shed`` is counted only: ``through`` never skips what was not sent. ``back_from``: what it had vouched for
+    when it came back after a goodbye.
     """
 
     source: str
@@ -52,15 +75,31 @@ class Epoch:
     goodbye: str = ""
     goodbye_settled: bool = False
     expired_at: int | None = None
-    ended_since: int | None = None
+    ended_by: Epoch | None = None
     gone_at: int | None = None
-    distrusted_since: int | None = None
-    deaf: list[Interval] = field(default_factory=list)
-    late_hello: Interval | None = None
+    gone_told: bool = False
+    trust: Trust = field(default_factory=Trust)
+    hello_at: int | None = None
+    back_from: int | None = None
 
     @property
     def lease(self) -> int:
-        return 3 * self.every
+        return max(3 * self.every, SHORTEST_LEASE)
+
+    @property
+    def ended_since(self) -> int:
+        """From when the epoch that took its place vouches, in the log's time."""
+        return FOREVER if self.ended_by is None else self.ended_by.log_time(self.ended_by.since)
+
+    @property
+    def distrusted(self) -> bool:
+        return self.trust.since is not None
+
+    @property
+    def fell_at(self) -> int:
+        """Control time at which it was no longer heard."""
+        fell = FOREVER if self.expired_at is None else self.expired_at
+        return min(fell, self.trust.at) if self.distrusted else fell
 
     @property
     def correction(self) -> int:
@@ -72,22 +111,27 @@ class Epoch:
 
     @property
     def live(self) -> bool:
-        down = self.goodbye or self.expired_at is not None or self.ended_since is not None or self.gone_at is not None
-        return not down and self.distrusted_since is None
+        down = self.goodbye or self.expired_at is not None or self.ended_by is not None or self.gone_at is not None
+        return not down and not self.distrusted
 
     @property
     def open(self) -> bool:
         """Said goodbye and may come back: it vouches on."""
-        return self.goodbye == "open" and self.ended_since is None and self.distrusted_since is None
+        return self.goodbye == "open" and self.ended_by is None and not self.distrusted
+
+    @property
+    def leaving(self) -> bool:
+        """Said goodbye, and not all that it sent is processed: until then the system's other sources wait for it."""
+        return bool(self.goodbye) and not self.goodbye_settled and not self.distrusted
 
     @property
     def state(self) -> str:
         """For people: live, silent, open, closed, gone, ended or distrusted."""
-        if self.distrusted_since is not None:
+        if self.distrusted:
             return "distrusted"
         if self.goodbye == "closed":
             return "closed"
-        if self.ended_since is not None:
+        if self.ended_by is not None:
             return "ended"
         if self.goodbye:
             return "open"
@@ -111,12 +155,31 @@ class Epoch:
         start = self.log_time(self.since)
         if self.live or self.open:
             return start, FOREVER
-        return start, self.log_time(self.settled)
+        end = self.log_time(self.settled)
+        if self.goodbye == "open" and self.goodbye_settled and self.ended_by is not None:
+            # A nightly job: between its goodbye and the next run there was nothing to say.
+            end = max(end, self.ended_since)
+        return start, end
+
+    def late(self, grace: int) -> list[Interval]:
+        """A hello that came later than ``grace`` after the boot (or a return after a goodbye) found clocks that had passed: not
+        heard back to then, until what it knows by now is settled."""
+        settled = self.log_time(self.settled) >= (self.hello_at or NEVER) or self.goodbye_settled
+        if self.hello_at is None or self.goodbye == "closed" or settled:
+            return []
+        begin = self.log_time(self.boot) if self.back_from is None else self.back_from
+        return [(begin, self.hello_at)] if self.hello_at - begin > grace else []
+
+    def come_back(self, at: int) -> None:
+        """It said goodbye and speaks again: until now its systems' clocks went on without it."""
+        self.back_from, self.hello_at = self.vouched(), at
+        self.goodbye, self.goodbye_settled = "", False
 
     def revive(self, at: int) -> None:
         """Any record of an epoch shows that it is there: an end that was only supposed is taken back."""
         self.last_at = at
-        self.expired_at = self.gone_at = self.ended_since = None
+        self.expired_at = self.gone_at = self.ended_by = None
+        self.gone_told = False
 
     def add(self, mark: Mark) -> None:
         self.through = max(self.through, mark.through)
@@ -124,14 +187,3 @@ class Epoch:
         if len(self.pending) > MAX_PENDING:
             kept = list(self.pending)
             self.pending = deque([kept[0], *kept[2:-1:2], kept[-1]])
-
-    def note_shed(self, shed: int, through: int) -> None:
-        """What it had to shed since its last marker was not heard."""
-        if shed > self.shed:
-            begin = self.since if self.through == NEVER else self.through
-            self.deaf.append((self.log_time(begin), self.log_time(max(through, begin) + 1)))
-            if len(self.deaf) > MAX_SHED:
-                # The oldest two become one: never shorter, so nothing is called heard that was not.
-                (begin, _), (_, end), *rest = sorted(self.deaf)
-                self.deaf = [(begin, end), *rest]
-            self.shed = shed
