@@ -6,39 +6,35 @@ and ``skipped`` need proof by every witness; without it the verdict is ``unknown
 
 from __future__ import annotations
 
+from pipeline.core.findings import observed
 from pipeline.core.hearing import Knowledge
-from pipeline.core.obligations import Review, attribute_text
-from pipeline.core.path import SLACK, Path, build
+from pipeline.core.obligations import Review
+from pipeline.core.path import Path, build, hops_of
 from pipeline.core.plan import plan_of
+from pipeline.core.seen import Seen, attribute_text
 from pipeline.core.state import State
 from schemas.flow import Flow
-from schemas.verdict import (
-    Drop,
-    Evidence,
-    Finding,
-    FindingKind,
-    Hop,
-    Status,
-    Verdict,
-    Wait,
-    Witness,
-)
+from schemas.verdict import Drop, Evidence, Finding, Status, Verdict, Wait
 
-_WORST = {Status.FAILED: 0, Status.LOST: 1, Status.STALLED: 2, Status.UNKNOWN: 3, Status.IN_PROGRESS: 4}
+_WORST = {Status.FAILED: 0, Status.LOST: 1, Status.STALLED: 2, Status.UNKNOWN: 3}
 _MAX_EVIDENCE = 100
 
 
-def judge(state: State, flow: Flow, knowledge: Knowledge) -> Verdict:
-    """The verdict on ``state`` under ``flow``, from all that is known of time and hearing. Never raises for data."""
+def judge(state: State, flow: Flow, knowledge: Knowledge, *, detail: bool = True) -> Verdict:
+    """The verdict on ``state`` under ``flow``, from all that is known of time and hearing. Never raises for data.
+
+    ``detail``: with hops, edges, and the evidence also where nothing is wrong. They do not bear on the rest, and cost a third.
+    """
     plan = plan_of(flow)
     path = build(state, plan, knowledge)
-    review = Review(state, plan, path, knowledge)
+    review = Review(state, plan, path, knowledge, detail=detail)
     if flow.exclude and _excluded(state, flow):
-        return _verdict(review, Status.CLOSED, (), (), excluded=True)
+        return _verdict(review, state, flow, Status.CLOSED, (), (), detail=detail, excluded=True)
     review.run()
-    findings = [*review.findings, *_observations(review)]
-    drops = sorted(review.drops, key=_severity)
-    return _verdict(review, _status(review, drops), tuple(drops), tuple(sorted(findings, key=_finding_order)))
+    found = [*review.findings, *review.table.findings, *observed(review, state)]
+    findings = tuple(sorted(dict.fromkeys(found), key=_finding_order)) if found else ()
+    drops = tuple(sorted(review.table.drops, key=_severity)) if review.table.drops else ()
+    return _verdict(review, state, flow, _status(review, drops), drops, findings, detail=detail)
 
 
 def meets(state: State, flow: Flow, knowledge: Knowledge) -> bool:
@@ -57,109 +53,57 @@ def _excluded(state: State, flow: Flow) -> bool:
 
 
 def _severity(drop: Drop) -> tuple[object, ...]:
-    return (_WORST[drop.status], drop.due, drop.to_step, drop.instance)
+    return (_WORST[drop.status], drop.due, drop.to_step, drop.instance, drop.missing)
 
 
 def _finding_order(finding: Finding) -> tuple[object, ...]:
     return (finding.kind.value, finding.step, finding.instance, finding.system, finding.detail, finding.amount)
 
 
-def _status(review: Review, drops: list[Drop]) -> Status:
+def _status(review: Review, drops: tuple[Drop, ...]) -> Status:
     if drops:
         return drops[0].status
-    if review.pending:
+    if review.table.pending:
         return Status.IN_PROGRESS
-    if review.closed is not None:
+    if review.ends.closed is not None:
         return Status.CLOSED
-    return Status.COMPLETED if review.end_reached() else Status.IN_PROGRESS
-
-
-def _observations(review: Review) -> list[Finding]:
-    """Findings that need no proof: they are what was seen."""
-    found: list[Finding] = []
-    path = review.path
-    for (name, instance), visits in path.visits.items():
-        step = review.plan.steps[name]
-        extra = len(visits.done) - review.normal_visits(step)
-        if extra > 0:
-            again = step.spec.again is not None or step.loops
-            kind = FindingKind.UNEXPECTED if again else FindingKind.DUPLICATE
-            found.append(Finding(kind, name, step.spec.system, instance, extra, f"done {len(visits.done)} times"))
-        disorder = max(visits.disordered and SLACK + 1, review.disorder(step, instance))
-        if disorder > SLACK:
-            found.append(Finding(FindingKind.OUT_OF_ORDER, name, step.spec.system, instance, disorder))
-    found.extend(_unexpected(path))
-    for (source, _epoch, system), skew in sorted(path.skewed.items()):
-        found.append(Finding(FindingKind.CLOCK_SKEW, "", system, "", skew, source))
-    found.extend(_doubled(review))
-    if path.contested:
-        for (name, instance), event in sorted(path.contested.items()):
-            found.append(Finding(FindingKind.ALIAS_CONFLICT, name, event.system, instance, 1, event.via))
-    if review.state.bounded:
-        found.append(
-            Finding(
-                FindingKind.UNEXPECTED,
-                "",
-                "",
-                "",
-                len(review.state),
-                "too many events; the first and last of each kind are kept",
-            )
-        )
-    return list(dict.fromkeys(found))
-
-
-def _unexpected(path: Path) -> list[Finding]:
-    counts: dict[tuple[str, str], int] = {}
-    for event in path.unexpected:
-        counts[event.step, event.system] = counts.get((event.step, event.system), 0) + 1
-    return [
-        Finding(FindingKind.UNEXPECTED, step, system, "", count) for (step, system), count in sorted(counts.items())
-    ]
-
-
-def _doubled(review: Review) -> list[Finding]:
-    found: list[Finding] = []
-    for kind, window in review.plan.once:
-        held: dict[str, int] = {}
-        for event in review.state:
-            value = event.keys.get(kind)
-            if value is not None:
-                held[value] = min(event.time, held.get(value, event.time))
-        for value, at in sorted(held.items()):
-            others = [
-                claim
-                for claim in review.knowledge.claims.get((kind, value), ())
-                if claim.transaction_id != review.state.id and abs(claim.at - at) <= window
-            ]
-            if others:
-                twin = min(others, key=lambda claim: (abs(claim.at - at), claim.transaction_id))
-                found.append(Finding(FindingKind.DOUBLED, "", "", "", len(others), twin.transaction_id))
-    return found
+    ends = review.plan.ends
+    if any(name in ends for name, _ in review.points):
+        return Status.COMPLETED
+    return Status.CLOSED if review.ends.reached else Status.IN_PROGRESS
 
 
 def _verdict(
-    review: Review, status: Status, drops: tuple[Drop, ...], findings: tuple[Finding, ...], *, excluded: bool = False
+    review: Review,
+    state: State,
+    flow: Flow,
+    status: Status,
+    drops: tuple[Drop, ...],
+    findings: tuple[Finding, ...],
+    *,
+    detail: bool,
+    excluded: bool = False,
 ) -> Verdict:
-    times = review.path.times
-    flow = review.plan.flow
-    started = min(times.values(), default=review.state.earliest)
-    amount, currency = _money(review)
-    ended = review.ended_at() if status in (Status.COMPLETED, Status.CLOSED) else None
-    telling = bool(drops or findings)
+    path = review.path
+    known = bool(path.visits or path.contested)
+    ended = None
+    if status is Status.COMPLETED or status is Status.CLOSED:
+        ended = path.last if excluded else review.ended_at()
+    amount, currency = _money(flow, review.seen)
+    wrong = bool(drops or findings)
     return Verdict(
         flow=flow.flow,
         version=flow.version,
         status=status,
-        started_at=started,
-        last_at=max(times.values(), default=started),
+        started_at=path.first if known else state.earliest,
+        last_at=path.last if known else state.earliest,
         ended_at=ended,
         drops=drops,
         findings=findings,
-        evidence=_evidence(review, drops, findings) if telling else (),
-        completeness=_completeness(review) if telling else (),
-        waits=_waits(review.waits),
-        hops=hops_of(review.path),
+        evidence=_evidence(path, state, drops, findings) if wrong or detail else (),
+        completeness=review.prover.completeness() if wrong else (),
+        waits=_waits(review) if review.table.waits else (),
+        hops=hops_of(path) if detail else (),
         edges=tuple(review.edges),
         excluded=excluded,
         value=amount,
@@ -167,56 +111,60 @@ def _verdict(
     )
 
 
-def hops_of(path: Path) -> tuple[Hop, ...]:
-    """All hops in order of time; the order of cause breaks ties."""
-    hops = [hop for visits in path.visits.values() for hop in visits.hops]
-    if len(hops) > 1:
-        hops.sort(key=lambda hop: (_hop_time(hop), hop.left_at or 0, hop.step, hop.instance, hop.attempt))
-    return tuple(hops)
+def _waits(review: Review) -> tuple[Wait, ...]:
+    """The earliest of each system is enough: judging again then returns the next.
 
-
-def _hop_time(hop: Hop) -> int:
-    return hop.arrived_at if hop.arrived_at is not None else (hop.left_at or 0)
-
-
-def _waits(waits: set[Wait]) -> tuple[Wait, ...]:
-    """The earliest per system is enough: judging again then returns the next."""
-    first: dict[str, Wait] = {}
-    for wait in waits:
-        known = first.get(wait.system)
+    One that has passed already is no wait: the worker would never come to rest. But a silent system's clock stands still, and
+    its waits come due on control time: there the earliest is what its return would change, and the earliest that control time
+    has not reached is when to look again.
+    """
+    now = review.knowledge.control_time
+    first: dict[tuple[str, bool], Wait] = {}
+    for wait in review.table.waits:
+        hearing = review.prover.hearing(wait.system)
+        if hearing.clock > wait.time:
+            continue
+        key = (wait.system, hearing.silent and wait.time < now)
+        known = first.get(key)
         if known is None or wait.time < known.time:
-            first[wait.system] = wait
+            first[key] = wait
     return tuple(sorted(first.values()))
 
 
-def _evidence(review: Review, drops: tuple[Drop, ...], findings: tuple[Finding, ...]) -> tuple[Evidence, ...]:
+def _evidence(path: Path, state: State, drops: tuple[Drop, ...], findings: tuple[Finding, ...]) -> tuple[Evidence, ...]:
+    """The events that it rests on: those at the steps that drops and findings name; all, where there are none."""
     steps = {name for drop in drops for name in (drop.from_step, drop.to_step) if name}
     steps |= {finding.step for finding in findings if finding.step}
-    ids = {i for (name, _), visits in review.path.visits.items() if name in steps for i in visits.events}
-    ids |= {event.id for event in review.path.unexpected} | {event.id for event in review.path.contested.values()}
-    events = sorted(
-        (review.state.events[i] for i in ids if i in review.state.events), key=lambda event: (event.time, event.id)
-    )
-    return tuple(Evidence(event.id, event.source, event.epoch) for event in events[:_MAX_EVIDENCE])
+    ids = {i for (name, _), visits in path.visits.items() if not steps or name in steps for i in visits.ids}
+    ids |= {event.id for event in path.unexpected}
+    ids |= {event.id for contested in path.contested.values() for event in contested}
+    known = state.events
+    events = sorted((known[i] for i in ids), key=lambda event: (event.time, event.id))
+    return tuple([Evidence(event.id, event.source, event.epoch) for event in events[:_MAX_EVIDENCE]])
 
 
-def _completeness(review: Review) -> tuple[Witness, ...]:
-    return tuple(review.knowledge.witness(system, *asked) for system, asked in sorted(review.prover.asked.items()))
-
-
-def _money(review: Review) -> tuple[float | None, str]:
-    flow = review.plan.flow
-    if flow.value is None:
+def _money(flow: Flow, seen: Seen) -> tuple[float | None, str]:
+    """What the transaction is worth, by its start, else by the earliest event that says so."""
+    event = None if flow.value is None else seen.earliest(flow.value)
+    if event is None or flow.value is None:
         return None, ""
-    event = review.start_event(flow.value) or review.latest_event(flow.value)
-    if event is None:
+    amount = _number(event.attributes[flow.value])
+    if amount is None:
         return None, ""
-    try:
-        amount = float(event.attributes[flow.value])
-    except (TypeError, ValueError, OverflowError):
-        return None, ""
-    holder = event if flow.currency in event.attributes else review.latest_event(flow.currency)
-    code = str(holder.attributes[flow.currency]) if holder else ""
+    code = event.attributes.get(flow.currency)
+    if code is None:
+        holder = seen.earliest(flow.currency)
+        code = holder.attributes[flow.currency] if holder is not None else ""
     if not code and len(flow.currency) == 3 and flow.currency.isupper():
         code = flow.currency
-    return (amount if abs(amount) < 1e15 else None), code[:10]
+    return amount, str(code)[:10]
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        amount = float(str(value))
+    except (ValueError, OverflowError):
+        return None
+    return amount if abs(amount) < 1e15 else None

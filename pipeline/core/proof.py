@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from pipeline.core.hearing import FOREVER, Knowledge
+from pipeline.core.hearing import FOREVER, Hearing, Knowledge
 from pipeline.core.plan import StepPlan
-from schemas.verdict import Wait
+from schemas.verdict import Wait, Witness
 
 
 class Standing(Enum):
@@ -19,10 +20,17 @@ class Standing(Enum):
     WAITING = "waiting"
 
 
+class Asked(NamedTuple):
+    """That ``system`` be heard over [begin, end] µs."""
+
+    system: str
+    begin: int
+    end: int
+
+
 class Proof(NamedTuple):
-    """``deaf``: the systems that were not heard. ``resumed``: µs, the last moment at which nobody listened, None where that
-    cannot be said (still silent, or a carrier of links was deaf: what came by it may be unjoined at any time).
-    ``waits``: what would change it."""
+    """``deaf``: the systems that were not heard. ``resumed``: µs, the last moment at which nobody listened; None where that
+    cannot be said or does not matter. ``waits``: what would change it."""
 
     standing: Standing
     deaf: tuple[str, ...] = ()
@@ -30,48 +38,79 @@ class Proof(NamedTuple):
     waits: tuple[Wait, ...] = ()
 
 
+PROVEN = Proof(Standing.PROVEN)
+
+
 class Prover:
     """Asks about witnesses for one verdict and remembers what it asked, for the verdict's completeness."""
 
-    __slots__ = ("asked", "knowledge")
+    __slots__ = ("_asked", "_hearing", "knowledge")
 
     def __init__(self, knowledge: Knowledge):
         self.knowledge = knowledge
-        self.asked: dict[str, tuple[int, int]] = {}
+        self._asked: dict[str, tuple[int, int]] = {}
+        self._hearing: dict[str, Hearing] = {}
 
-    def through(self, step: StepPlan, begin: int, end: int, others: tuple[str, ...] = ()) -> Proof:
-        """Proof of ``step``'s silence over [begin, end] µs; carriers of links from ``link_age`` before."""
-        knowledge, tolerate = self.knowledge, self.knowledge.landscape.tolerate
-        own = step.spec.system
+    def through(self, step: StepPlan, begin: int, end: int) -> Proof:
+        """Proof of ``step``'s silence over [begin, end] µs, by its witnesses."""
+        proof = self.heard(self.witnesses(step, begin, end))
+        if proof.standing is not Standing.DEAF:
+            return proof
+        if proof.deaf != (step.system,):
+            # What was to come by a carrier of links that was deaf may be unjoined at any time, also now.
+            return proof._replace(resumed=None)
+        return proof
+
+    def witnesses(self, step: StepPlan, begin: int, end: int) -> list[Asked]:
+        """Its system from ``begin`` on, and carriers of links from ``link_age`` before."""
+        asked = [Asked(step.system, begin, end)]
+        if len(step.witnesses) > 1:
+            earlier = begin - self.knowledge.landscape.link_age
+            asked += [Asked(system, earlier, end) for system in step.witnesses[1:]]
+        return asked
+
+    def heard(self, asked: Iterable[Asked]) -> Proof:
+        """Whether all of it was heard. Waits name the slowest clock, and whoever is silent: that one is told by control time."""
+        tolerate = self.knowledge.landscape.tolerate
         deaf: list[str] = []
+        silent: list[Wait] = []
         behind: Wait | None = None
         slowest = FOREVER
-        resumed: int | None = begin
-        for system in (*step.witnesses, *others):
-            since = begin if system == own or system in others else begin - knowledge.landscape.link_age
-            self._note(system, since, end)
-            hearing = knowledge.of(system)
-            if hearing.clock <= end and hearing.clock < slowest:
-                slowest, behind = hearing.clock, Wait(system, end)
-            if hearing.heard(since, end, tolerate) and not (hearing.silent and hearing.clock <= end):
+        resumed = None
+        for system, begin, end in asked:
+            hearing = self._of(system, begin, end)
+            if hearing.clock <= end:
+                if hearing.silent:
+                    silent.append(Wait(system, end))
+                elif hearing.clock < slowest:
+                    slowest, behind = hearing.clock, Wait(system, end)
+            mute = hearing.silent and hearing.clock <= end
+            if not mute and hearing.heard(begin, end, tolerate):
                 continue
-            deaf.append(system)
-            if system != own or hearing.silent or resumed is None:
-                resumed = None
-                continue
-            ends = [b for a, b in hearing.deaf if a < end and b > since]
-            resumed = max([resumed, *ends])
-        waits = (behind,) if behind else ()
+            if system not in deaf:
+                deaf.append(system)
+            resumed = None if mute else max([b for a, b in hearing.deaf if a < end and b > begin], default=None)
+        waits = (*silent, behind) if behind else tuple(silent)
         if deaf:
-            if resumed is not None and resumed >= FOREVER:
-                resumed = None
-            return Proof(Standing.DEAF, tuple(deaf), resumed, waits)
-        return Proof(Standing.WAITING, waits=waits) if behind else Proof(Standing.PROVEN)
+            return Proof(Standing.DEAF, tuple(deaf), None if resumed == FOREVER else resumed, waits)
+        return Proof(Standing.WAITING, waits=waits) if waits else PROVEN
 
-    def slowest(self, step: StepPlan) -> int:
-        """The smallest clock among a step's witnesses, µs."""
-        return min(self.knowledge.of(system).clock for system in step.witnesses)
+    def slowest(self, step: StepPlan, begin: int, end: int) -> tuple[int, str]:
+        """The smallest clock among a step's witnesses, µs, and whose it is."""
+        return min((self._of(system, begin, end).clock, system) for system in step.witnesses)
 
-    def _note(self, system: str, begin: int, end: int) -> None:
-        known = self.asked.get(system)
-        self.asked[system] = (begin, end) if known is None else (min(begin, known[0]), max(end, known[1]))
+    def hearing(self, system: str) -> Hearing:
+        """How a system was heard."""
+        found = self._hearing.get(system)
+        if found is None:
+            found = self._hearing[system] = self.knowledge.of(system)
+        return found
+
+    def completeness(self) -> tuple[Witness, ...]:
+        """How each system was heard over what was asked of it."""
+        return tuple(self.knowledge.witness(system, *asked) for system, asked in sorted(self._asked.items()))
+
+    def _of(self, system: str, begin: int, end: int) -> Hearing:
+        known = self._asked.get(system)
+        self._asked[system] = (begin, end) if known is None else (min(begin, known[0]), max(end, known[1]))
+        return self.hearing(system)

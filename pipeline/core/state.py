@@ -1,42 +1,50 @@
 """State: the set of a transaction's events (law 1).
 
-Merging is set union: commutative, associative, idempotent. One id with two contents has a deterministic winner, the least
-content. Past ``BOUND`` distinct ids a state keeps, per system, step, phase and instance, the earliest and the latest event and
-whether there were more: still a semilattice, because what is kept of a union depends on what is kept of its parts only.
+Merging is set union of observations, an observation being an id and what it says: commutative, associative, idempotent. One id
+with two contents has a deterministic winner, the least content; the other is remembered, because past the bound it counts.
+
+Past ``BOUND`` observations a state keeps, per system, step, phase and instance, the earliest and the latest and whether there
+were more, and of such groups the least ``GROUPS``: still a semilattice, because what is kept of a union depends on what is
+kept of its parts only. (Rejected: a cap by arrival, and a winner decided before the group; both depend on the order.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from schemas.wire import Observed
 
 BOUND = 2_000
 GROUPS = 4_000
 
-_Order = tuple[int, str, tuple[object, ...]]
+_Group = tuple[str, ...]
 
 
-def _order(event: Observed) -> _Order:
-    return (event.time, event.id, event.content())
+class _Kept(NamedTuple):
+    first: Observed
+    last: Observed
+    more: bool = False
 
 
 class State:
     """What is known of the transaction (``key_type``, ``id``).
 
-    ``instance_types``: key types by which any of its flows tells instances apart. ``bounded``: more than ``BOUND`` events
+    ``instance_types``: key types by which any of its flows tells instances apart. ``bounded``: more than ``BOUND`` observations
     were seen and only the earliest and latest of each kind are kept.
     """
 
-    __slots__ = ("_groups", "bounded", "events", "id", "instance_types", "key_type")
+    __slots__ = ("_events", "_greatest", "_groups", "_others", "bounded", "id", "instance_types", "key_type")
 
     def __init__(self, key_type: str, id: str, instance_types: tuple[str, ...] = ()):
         self.key_type = key_type
         self.id = id
         self.instance_types = instance_types
-        self.events: dict[str, Observed] = {}
         self.bounded = False
-        self._groups: dict[tuple[str, ...], tuple[Observed, Observed]] = {}
+        self._events: dict[str, Observed] | None = {}
+        self._others: dict[tuple[str, str], Observed] = {}
+        self._groups: dict[_Group, _Kept] = {}
+        self._greatest: _Group | None = None
 
     @classmethod
     def of(cls, key_type: str, id: str, events: Iterable[Observed] = (), instance_types: tuple[str, ...] = ()) -> State:
@@ -51,16 +59,27 @@ class State:
             return self._absorb(event)
         events = self.events
         known = events.get(event.id)
-        if known is None:
-            events[event.id] = event
-            if len(events) > BOUND:
-                self._collapse()
-            return True
-        winner = _winner(known, event)
-        if winner is known:
-            return False
-        events[event.id] = winner
+        if known is not None:
+            return known is not event and self._again(events, known, event)
+        events[event.id] = event
+        if len(events) + len(self._others) > BOUND:
+            self._collapse()
         return True
+
+    def join(self, other: State) -> bool:
+        """Add all that ``other`` knows of the same transaction; whether anything changed that a judge could see."""
+        changed = False
+        if other.bounded and not self.bounded:
+            self._collapse()
+            changed = True
+        for event in other._observations():
+            changed = self.merge(event) or changed
+        for group, kept in other._groups.items():
+            mine = self._groups.get(group)
+            if kept.more and mine is not None and not mine.more:
+                self._groups[group] = mine._replace(more=True)
+                changed = True
+        return changed
 
     def __iter__(self) -> Iterator[Observed]:
         return iter(self.events.values())
@@ -69,55 +88,120 @@ class State:
         return len(self.events)
 
     @property
+    def events(self) -> dict[str, Observed]:
+        """By id, the winner of each."""
+        if self._events is None:
+            self._events = {}
+            for event in self._observations():
+                known = self._events.get(event.id)
+                self._events[event.id] = event if known is None else min(known, event, key=_text)
+        return self._events
+
+    @property
     def earliest(self) -> int:
         """Time of the earliest known event, µs; 0 for none."""
         return min((event.time for event in self.events.values()), default=0)
 
+    @property
+    def reused(self) -> int:
+        """How many ids were used again with other content, as far as they are remembered."""
+        return len({id for id, _ in self._others})
+
+    @property
+    def crowded(self) -> int:
+        """How many kinds of event there are more of than are kept; 0 below the bound."""
+        return sum(kept.more for kept in self._groups.values())
+
+    def _observations(self) -> list[Observed]:
+        if self.bounded:
+            return [event for kept in self._groups.values() for event in (kept.first, kept.last)]
+        return [*self.events.values(), *self._others.values()]
+
+    def _again(self, events: dict[str, Observed], known: Observed, event: Observed) -> bool:
+        """One id twice: the same observation, or the id used for another."""
+        mine, theirs = known.content(), event.content()
+        if mine == theirs:
+            events[event.id] = kept = _named_better(known, event)
+            return kept is event
+        wins = repr(theirs) < repr(mine)
+        loser, text = (known, repr(mine)) if wins else (event, repr(theirs))
+        if wins:
+            events[event.id] = event
+        before = self._others.get((event.id, text))
+        self._others[event.id, text] = loser if before is None else _named_better(before, loser)
+        if len(events) + len(self._others) > BOUND:
+            self._collapse()
+            return True
+        return wins
+
     def _collapse(self) -> None:
-        events, self.events, self.bounded = self.events, {}, True
-        for event in events.values():
+        observations = self._observations()
+        self.bounded, self._events, self._others = True, None, {}
+        for event in observations:
             self._absorb(event)
 
     def _absorb(self, event: Observed) -> bool:
-        instances = (event.keys.get(kind, "") for kind in self.instance_types)
-        group = (event.system, event.step, event.phase, *instances)
-        first, last = self._groups.get(group, (None, None))
-        if first is None or last is None:
-            if len(self._groups) >= GROUPS:
-                # The least groups stay, whatever came first: a cap by arrival would depend on the order.
-                greatest = max(self._groups)
-                if group >= greatest:
-                    return False
-                del self._groups[greatest]
-            first = last = event
-        elif event.id in (first.id, last.id):
-            kept = first if event.id == first.id else last
-            winner = _winner(kept, event)
-            if winner is kept:
+        group = (event.system, event.step, event.phase, *(event.keys.get(kind, "") for kind in self.instance_types))
+        known = self._groups.get(group)
+        if known is None:
+            if not self._room(group):
                 return False
-            first = winner if kept is first else first
-            last = winner if event.id == last.id else last
-        elif _order(event) < _order(first):
-            first = event
-        elif _order(event) > _order(last):
-            last = event
+            self._groups[group] = _Kept(event, event)
         else:
+            kept = _widen(known, event)
+            if kept is known:
+                return False
+            self._groups[group] = kept
+        self._events = None
+        return True
+
+    def _room(self, group: _Group) -> bool:
+        """Whether there is room for one more group, the greatest going if there is not."""
+        if len(self._groups) < GROUPS:
+            self._greatest = None
+            return True
+        if self._greatest is None:
+            self._greatest = max(self._groups)
+        if group >= self._greatest:
             return False
-        self._groups[group] = (first, last)
-        self.events = {kept.id: kept for pair in self._groups.values() for kept in pair}
+        del self._groups[self._greatest]
+        self._greatest = None
         return True
 
 
-def _winner(known: Observed, other: Observed) -> Observed:
-    """Of two observations under one id: the least content; then what named the transaction itself; then the earlier record."""
-    if known is other:
-        return known
-    mine, theirs = known.content(), other.content()
-    if mine != theirs:
-        return min(known, other, key=lambda event: repr(event.content()))
-    rank = (known.via != "", known.via, known.recorded_at, known.source, known.epoch, known.seq)
-    return (
-        known
-        if rank <= (other.via != "", other.via, other.recorded_at, other.source, other.epoch, other.seq)
-        else other
-    )
+def _widen(kept: _Kept, event: Observed) -> _Kept:
+    """What is kept of a group when ``event`` is in it too; ``kept`` itself where that changes nothing."""
+    first, last, more = kept
+    if _same(event, first):
+        better = _named_better(first, event)
+        return kept if better is first else _Kept(better, better if last is first else last, more)
+    if _same(event, last):
+        better = _named_better(last, event)
+        return kept if better is last else _Kept(first, better, more)
+    more = more or first is not last
+    if _order(event) < _order(first):
+        return _Kept(event, last, more)
+    if _order(event) > _order(last):
+        return _Kept(first, event, more)
+    return kept if kept.more else _Kept(first, last, True)
+
+
+def _text(event: Observed) -> str:
+    return repr(event.content())
+
+
+def _order(event: Observed) -> tuple[int, str, str]:
+    return (event.time, event.id, _text(event))
+
+
+def _same(one: Observed, other: Observed) -> bool:
+    return one is other or (one.id == other.id and one.content() == other.content())
+
+
+def _named_better(known: Observed, other: Observed) -> Observed:
+    """Of two records of one observation: what named the transaction itself; then the earlier record."""
+    return other if _rank(other) < _rank(known) else known
+
+
+def _rank(event: Observed) -> tuple[object, ...]:
+    return (event.via != "", event.via, event.recorded_at, event.source, event.epoch, event.seq)
