@@ -93,6 +93,8 @@ def parse_duration(value: object) -> int:
 def format_duration(duration: int) -> str:
     """Two units at most, as people say it: ``2d 4h``, ``15m``, ``3.2s``."""
     sign, rest = ("-", -duration) if duration < 0 else ("", duration)
+    if 0 < rest < MILLISECOND:
+        return f"{sign}{rest}us"
     if rest < MINUTE:
         return f"{sign}{rest / SECOND:.3g}s"
     parts: list[str] = []
