@@ -15,6 +15,11 @@ from schemas.flow import Flow, Step
 from schemas.landscape import Landscape
 from schemas.verdict import Drop, DropKind, FindingKind, Hop, Outcome, Status, Verdict, Witness
 
+_FATES = {
+    Status.LOST: ("is lost", "are lost"),
+    Status.STALLED: ("is stuck", "are stuck"),
+    Status.FAILED: ("has failed", "have failed"),
+}
 _VERBS = frozenset(("was", "is", "has", "had", "did", "does", "never", "could", "cannot", "got", "went"))
 
 
@@ -80,23 +85,25 @@ def _headline(case: Case) -> str:
         case Status.UNKNOWN:
             what = f" whether {_expected(case, drop)}" if drop else ""
             return f"we cannot see at the moment{what}, so we do not know how {subject} is doing"
-    word = {Status.LOST: "is lost", Status.STALLED: "is stuck", Status.FAILED: "has failed"}[verdict.status]
-    return f"{subject} {word}: {_missing(case, drop)}" if drop else f"{subject} {word}"
+    many = drop is not None and drop.missing > 1 and bool(_part(case, drop))
+    one, more = _FATES[verdict.status]
+    word = more if many else one
+    if drop is None:
+        return f"{subject} {word}"
+    part = _part(case, drop)
+    return f"{f'{part} of {subject}' if part else subject} {word}: {_missing(case, drop, 'they' if many else 'it')}"
 
 
-def _missing(case: Case, drop: Drop) -> str:
+def _missing(case: Case, drop: Drop, who: str) -> str:
     """The clause that says what is not there."""
     spec = case.spec(drop.to_step)
     said = spec.says.missing.strip().rstrip(".") if spec else ""
-    part = _part(case, drop)
     if said:
         # Both "the payment did not arrive" and "was never paid" are written.
-        said = f"it {said}" if said.partition(" ")[0].lower() in _VERBS else said
-        return f"{said} ({part})" if part else said
-    who = part or "it"
+        return f"it {said}" if said.partition(" ")[0].lower() in _VERBS else said
     step, system = case.names.step(drop.to_step), case.names.system(drop.system, drop.to_step)
     if drop.kind == DropKind.FAILED or drop.status == Status.FAILED:
-        return f"{step} went wrong" + (f" for {part}" if part else "")
+        return f"{step} went wrong"
     if drop.kind == DropKind.INSIDE:
         return f"{who} arrived at {system}, but {step} was not finished there"
     if drop.kind == DropKind.IN_TRANSIT and case.names.has_words(drop.system):

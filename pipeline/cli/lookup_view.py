@@ -49,7 +49,9 @@ def _in_full(found: Sequence[Found]) -> list[Found]:
 def _overview(out: Console, found: Sequence[Found], landscape: Landscape, value: str, total: int, now: int) -> None:
     transactions = len({one.transaction for one in found})
     more = f", the newest {transactions} of {total}" if total > transactions else ""
-    out.print(plain(f"{value} leads to {transactions} transactions{more}, newest first", "bold"))
+    wrong = sum(one.verdict.status in (*_OVERDUE, Status.UNKNOWN) for one in found)
+    look = f"; {wrong} of them need{'s' if wrong == 1 else ''} a look" if wrong else ""
+    out.print(plain(f"{value} leads to {transactions} transactions{more}, newest first{look}", "bold"))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for title in ("began", "transaction", "status", "value", "in short"):
         table.add_column(title, no_wrap=title != "in short", overflow="fold" if title == "in short" else "ellipsis")
