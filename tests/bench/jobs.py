@@ -86,7 +86,7 @@ def raw(url: str, group: str, orders: int) -> float:
 def worker(url: str, group: str, orders: int) -> float:
     """Our whole job on a fresh chDB: decode, store, judge, commit."""
     with tempfile.TemporaryDirectory(prefix="lastseen-bench-") as folder:
-        store = open_store(f"chdb:///{folder}/store")
+        store = open_store(f"chdb:///{folder}/store", {})
         store.migrate()
         flows, landscape = load_flows([ROOT / "schemas" / "flows"]), load_landscape([ROOT / "schemas"])
         policy = Policy(max_records=MAX_RECORDS)
