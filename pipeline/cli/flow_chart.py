@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeline.core.plan import topological
+from pipeline.core.order import topological
 from schemas.flow import Flow, Step
 from schemas.times import format_duration
 
