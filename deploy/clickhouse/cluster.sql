@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS events ON CLUSTER `lastseen`
 ENGINE = ReplicatedReplacingMergeTree
 PRIMARY KEY (key_type, transaction_id)
 ORDER BY (key_type, transaction_id, id, body, source, epoch, recorded_at, via)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 256, min_compress_block_size = 16384, fsync_after_insert = 1;
 
 -- 0003_verdicts
 CREATE TABLE IF NOT EXISTS verdicts ON CLUSTER `lastseen`

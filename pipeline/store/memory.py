@@ -129,19 +129,23 @@ class MemoryStore:
         return sorted(row for row in rows if not key_type or row.key_type == key_type)
 
     def keys_of(self, transactions: Sequence[Transaction]) -> list[KeyRow]:
-        return sorted(row for transaction in set(transactions) for row in self._keys_of.get(transaction, {}).values())
+        return sorted(
+            row for transaction in set(transactions) for row in list(self._keys_of.get(transaction, {}).values())
+        )
 
     def flips(self, transaction: Transaction) -> list[FlipRow]:
-        rows = [row for key, found in list(self._flips.items()) if key[:2] == transaction for row in found.values()]
+        rows = [
+            row for key, found in list(self._flips.items()) if key[:2] == transaction for row in list(found.values())
+        ]
         return sorted(rows, key=lambda row: (row.flow, row.number))
 
     def flips_between(self, begin: int, end: int) -> Iterator[FlipRow]:
-        rows = [row for found in list(self._flips.values()) for row in found.values() if begin <= row.at < end]
+        rows = [row for found in list(self._flips.values()) for row in list(found.values()) if begin <= row.at < end]
         return iter(sorted(rows, key=lambda row: (row.at, row[:4])))
 
     def missing_at(self, at: int) -> Iterator[FlipRow]:
         for found in list(self._flips.values()):
-            said = [row for row in found.values() if row.at <= at]
+            said = [row for row in list(found.values()) if row.at <= at]
             if said:
                 last = max(said, key=lambda row: row.number)
                 if last.status in MISSING_STATUSES:
@@ -153,7 +157,7 @@ class MemoryStore:
     def hearing(self, as_of: int = 0) -> list[HearingRow]:
         latest = []
         for rows in list(self._hearing.values()):
-            known = [row for row in rows if not as_of or row.known_at <= as_of]
+            known = [row for row in list(rows) if not as_of or row.known_at <= as_of]
             if known:
                 latest.append(max(known, key=lambda row: (row.known_at, row.position)))
         return sorted(latest)
@@ -168,14 +172,14 @@ class MemoryStore:
         wanted = set(ids)
         rows = [
             row
-            for row in self._quarantine.values()
+            for row in list(self._quarantine.values())
             if (row.id in wanted if wanted else row.state == "kept") and (not source or row.source == source)
         ]
         return sorted(rows, key=lambda row: (-row.at, row.id))[:limit]
 
     def count_quarantine(self) -> Mapping[tuple[str, str], int]:
         counts: dict[tuple[str, str], int] = defaultdict(int)
-        for row in self._quarantine.values():
+        for row in list(self._quarantine.values()):
             if row.state == "kept":
                 counts[row.source, row.reason] += 1
         return dict(counts)

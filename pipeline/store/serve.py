@@ -6,6 +6,7 @@ the native protocol and its compressed blocks are not there. One process serves 
 
 from __future__ import annotations
 
+import atexit
 import hmac
 import os
 import secrets
@@ -127,22 +128,30 @@ class StoreServer:
                 h11_max_incomplete_event_size=1 << 20, timeout_graceful_shutdown=5,
             )
         )  # fmt: skip
+        self._stopped = False
         self._thread = threading.Thread(target=self._run, name="store-server", daemon=True)
 
     def start(self) -> StoreServer:
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():
+                self.stop()
                 raise Unavailable(f"the store's server did not start at {self.url}")
             time.sleep(0.005)
         self._folder.announce(self._served)
+        # chDB ends the process with a segmentation fault where a connection is left open at exit.
+        atexit.register(self.stop)
         return self
 
     def _run(self) -> None:
         self._server.run(sockets=[self._socket])
 
     def stop(self) -> None:
-        """Finish what is under way (5 s at most), and give the folder back."""
+        """Finish what is under way (5 s at most), and give the folder back. At exit it is called by itself."""
+        if self._stopped:
+            return
+        self._stopped = True
+        atexit.unregister(self.stop)
         self._folder.withdraw(self._served)
         self._server.should_exit = True
         self._thread.join()

@@ -2,6 +2,8 @@
 -- writing can change an answer. One id with two contents is two rows; a reader takes the least content.
 -- Not partitioned: 90 daily partitions cost 56 ms a lookup among 10M events where none cost 9, and an insert that touches more
 -- than 100 partitions is refused whole.
+-- Granules of 256 rows and compressed blocks of 16 KB: a read of one transaction decompresses all bodies of its granules; with
+-- 1,024 and 64 KB a thousand transactions took 0.9 to 1.6 s among 10M unmerged events, so 0.4.
 CREATE TABLE IF NOT EXISTS events{on_cluster}
 (
     key_type       LowCardinality(String),
@@ -21,4 +23,4 @@ CREATE TABLE IF NOT EXISTS events{on_cluster}
 ENGINE = {replacing}
 PRIMARY KEY (key_type, transaction_id)
 ORDER BY (key_type, transaction_id, id, body, source, epoch, recorded_at, via)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 256, min_compress_block_size = 16384, fsync_after_insert = 1;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,7 +88,7 @@ class TestEvents:
         assert (found.source, found.epoch, found.recorded_at, found.seq) == ("shop-1", 7, T + 77, 0)
 
     def test_one_id_with_two_contents_is_decided_by_content(self, store: Store) -> None:
-        later, earlier = event("a", time=T + 9), event("a", time=T)
+        later, earlier = event("a", time=T + 9, recorded_at=T), event("a", time=T, recorded_at=T + 99)
         for rows in ([later], [earlier], [later, later]):
             store.write_events(rows)
         assert store.load_events([ORDER])[ORDER] == [earlier.event]
@@ -369,6 +370,27 @@ class TestAnyStore:
         found = store.load_events([("order", id_) for id_ in ids])
         assert len(found) == 10_000
         assert math.fsum(len(events) for events in found.values()) == 100
+
+    def test_threads_share_it(self, store: Store) -> None:
+        wrong: list[str] = []
+
+        def use(number: int) -> None:
+            mine = ("order", str(number))
+            for turn in range(6):
+                store.write_events([event(f"{turn}-{i}", str(number)) for i in range(20)])
+                store.write_verdicts([verdict(f"{number}-{turn}-{i}", partition=number) for i in range(200)])
+                if len(store.load_events([mine])[mine]) != (turn + 1) * 20:
+                    wrong.append(f"{number}/{turn}: events")
+                if sum(1 for _ in store.open_verdicts([number])) != (turn + 1) * 200:
+                    wrong.append(f"{number}/{turn}: stream")
+
+        threads = [threading.Thread(target=use, args=(number,)) for number in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+        assert store.count_events() == 5 * 6 * 20
 
     def test_forwarded_bodies_are_read_like_received_ones(self, store: Store) -> None:
         row = event("a", peer=None, attributes={"x": 1.5})

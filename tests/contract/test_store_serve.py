@@ -42,6 +42,17 @@ print("held", flush=True)
 sys.stdin.readline()
 """
 
+LEAVE = """
+import sys
+from pathlib import Path
+from pipeline.store.embedded import open_embedded
+from pipeline.store.serve import serve
+folder = Path(sys.argv[1])
+store, server = open_embedded(folder, {}), serve(folder)
+store.migrate()
+raise SystemExit(3)
+"""
+
 
 def until(what: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
@@ -325,6 +336,11 @@ class TestFolder:
         store.close()
         assert Folder(tmp_path).lock()
         Folder(tmp_path).unlock()
+
+    def test_a_process_that_ends_without_a_word_ends_well(self, tmp_path: Path) -> None:
+        ended = subprocess.run([sys.executable, "-c", LEAVE, str(tmp_path)], capture_output=True, text=True, timeout=60)
+        assert (ended.returncode, ended.stderr) == (3, "")
+        assert not (tmp_path / "served.json").exists()
 
 
 def _works(what: Callable[[], object]) -> bool:
