@@ -124,7 +124,7 @@ def _known_as(one: Found, landscape: Landscape) -> Text:
 def _said_then(one: Found, clock: Clock) -> Text:
     said = one.answer.said
     then = f"As of {clock.short(one.as_of, seconds=True)}, judged again on what was recorded by then: "
-    text = Text.assemble("\n", plain(then), _status(one.verdict), ". Said then: ")
+    text = Text.assemble("\n", plain(then), _status(one.verdict), ".\nSaid then: ")
     if said is None:
         return text.append("nothing yet.")
     text.append_text(status_text(said.status))

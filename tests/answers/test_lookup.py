@@ -70,6 +70,9 @@ def test_what_is_said_is_the_stored_verdict_with_hops_from_the_events(bench: Ben
 def test_a_good_one_names_its_evidence_too(bench: Bench) -> None:
     (one,) = lookup(bench, "PAY-2")[0]
     assert [item.event_id for item in one.answer.evidence] == ["f1", "f2", "f3"]
+    (cart,) = lookup(bench, "17", "cart")[0]
+    assert cart.verdict.findings == ()
+    assert [item.event_id for item in cart.answer.evidence] == ["g1"]
 
 
 def test_what_no_worker_judged_yet_is_judged_here(bench: Bench) -> None:
