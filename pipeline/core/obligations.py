@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pipeline.core.ends import Ends, Point, joined
+from pipeline.core.ends import Ends
 from pipeline.core.hearing import Knowledge
 from pipeline.core.path import Key, Path
 from pipeline.core.plan import Plan, StepPlan
+from pipeline.core.point import Point
 from pipeline.core.proof import Asked, Prover
 from pipeline.core.seen import Seen
+from pipeline.core.since import Since
 from pipeline.core.state import State
 from pipeline.core.table import Owed, Table, deadline
 from pipeline.core.visits import SLACK, Visits
@@ -15,23 +17,18 @@ from schemas.verdict import Edge, Finding, FindingKind
 
 
 class Review:
-    """One pass over a flow's steps for one state. ``run`` fills the fields that ``judge`` reads.
-
-    ``points``: (step, instance) to when it counts as done. ``nameless``: of a step with instances, how many that have no name
-    count as done, and when. ``expected``: how many instances there should be, where somebody said.
-    """
+    """One pass over a flow's steps for one state. ``run`` fills the fields that ``judge`` reads."""
 
     def __init__(self, state: State, plan: Plan, path: Path, knowledge: Knowledge, *, detail: bool):
         self.plan, self.path, self.knowledge, self.detail = plan, path, knowledge, detail
         self.prover = Prover(knowledge)
         self.seen = Seen(state, plan, path)
         self.ends = Ends(self.seen, self.prover)
-        self.points: dict[Key, Point] = {}
+        self.since = Since(self.seen, self.ends)
+        self.points = self.since.points
         self.table = Table(plan, self.seen, self.ends, self.prover, self.points)
         self.findings: list[Finding] = []
         self.edges: list[Edge] = []
-        self.nameless: dict[str, list[tuple[int, Point]]] = {}
-        self.expected: dict[str, int | None] = {}
         self._spent: dict[str, int] = {}
 
     def run(self) -> None:
@@ -55,7 +52,7 @@ class Review:
     def _judge(self, step: StepPlan, instance: str) -> None:
         key = (step.name, instance)
         visits = self.path.visits.get(key)
-        at = self._since(step, instance) if step.before else self._origin(step, visits)
+        at = self.since.owed(step, instance) if step.before else self.since.origin(step, visits)
         if step.closing:
             self._end(step, key, visits, at)
             return
@@ -97,7 +94,7 @@ class Review:
             self.edges.append(Edge(at.step, step.name, key[1], done - at.time))
         if step.owed and not self._in_time(step, at, done):
             due = deadline(self.seen, self.knowledge, step, key[1], at)[0]
-            if done > due:
+            if done > due and self.seen.when(step, at.step):
                 self._find(FindingKind.LATE, step, key[1], done - due)
         if self.knowledge.baselines:
             baseline = self.knowledge.baselines.get((self.plan.flow.flow, at.step, step.name))
@@ -125,8 +122,10 @@ class Review:
         if step.start and key not in self.path.visits and key == self._missing_start():
             return self.seen.implied.get(key, self.path.first)
         passed = self.seen.implied.get(key)
-        if passed is None or at is None or not step.closers or key not in self.path.visits:
+        if passed is None or not step.closers or key not in self.path.visits:
             return passed
+        if at is None:
+            return None
         later = [
             time
             for name in step.successors
@@ -234,17 +233,17 @@ class Review:
         named, own = self.seen.named(step), self.path.visits.get((step.name, ""))
         left = len(own.done) - self._spent.get(step.name, 0) if own is not None else 0
         before = [name for name in step.before if self.plan.steps[name].per == step.per]
-        at = None if before else self._since(step, "") if step.before else self._origin(step, None)
-        total = self.expected.get(before[0]) if before else None
+        at = None if before else self.since.owed(step, "") if step.before else self.since.origin(step, None)
+        total = self.since.expected.get(before[0]) if before else None
         if total is None or step.spec.count is not None:
             total = self.seen.expected(step, at.step if at else None)
-        self.expected[step.name] = total
+        self.since.expected[step.name] = total
         seen = len(named) + left
         if step.spec.count is not None and total is not None and seen > total:
             detail = f"{seen} where {total} were expected"
             self.findings.append(Finding(FindingKind.UNEXPECTED, step.name, step.system, "", seen - total, detail))
         here = [(left, Point(own.done[-1], step.name, own.done[-1], own.done[-1]))] if own is not None and left else []
-        owed = list(self.nameless.get(before[0], ())) if before else []
+        owed = list(self.since.nameless.get(before[0], ())) if before else []
         if at is not None:
             owed = [((1 if not seen else 0) if total is None else total - len(named), at)]
         for count, since in owed:
@@ -254,67 +253,7 @@ class Review:
                 assumed = self._owe(step, "", since, own, count - done, total or len(named) + count)
                 here += [(count - done, assumed)] if assumed is not None else []
         if here:
-            self.nameless[step.name] = here
-
-    # Since when it is owed ------------------------------------------------------------------------------------------
-
-    def _origin(self, step: StepPlan, visits: Visits | None) -> Point | None:
-        """A start is owed since it was first heard of."""
-        if visits is not None:
-            return Point(visits.first, step.name, visits.first, visits.first)
-        first = min((found.first for found in self.seen.all_visits(step.name)), default=None)
-        return None if first is None or step.per is None else Point(first, step.name, first, first)
-
-    def _since(self, step: StepPlan, instance: str) -> Point | None:
-        """Since when (step, instance) is owed; None while what it comes after is not done."""
-        before, steps = step.before, self.plan.steps
-        if len(before) == 1:
-            at = self._point(steps[before[0]], step, instance)
-        elif step.any:
-            found = [point for name in before if (point := self._point(steps[name], step, instance)) is not None]
-            at = min([point for point in found if not point.assumed] or found, default=None)
-        else:
-            at = self._since_all(step, instance)
-        for name in step.loops if at is not None else ():
-            visits = self.path.visits.get((name, instance if steps[name].per is not None else ""))
-            if at is not None and visits is not None and visits.done and visits.done[-1] > at.time:
-                at = Point(visits.done[-1], name, visits.done[-1], visits.done[-1])
-        return at
-
-    def _since_all(self, step: StepPlan, instance: str) -> Point | None:
-        points: list[Point] = []
-        held = None
-        for name in step.before:
-            prior = self.plan.steps[name]
-            point = self._point(prior, step, instance)
-            if point is not None:
-                points.append(point)
-            elif prior.closing or (prior.owed and self.seen.when(prior, None)):
-                return None
-            else:
-                # Nobody has to wait for it, but it may be under way: what comes after is not late, but may be lost.
-                under_way = [visits.last for visits in self.seen.all_visits(name) if visits.arrived is not None]
-                held = max([*under_way, held or 0]) if under_way else held
-        return joined(points, held) if points else None
-
-    def _point(self, prior: StepPlan, step: StepPlan, instance: str) -> Point | None:
-        """When what a step comes after was done: its own parcel, or all of them."""
-        if prior.per is None:
-            return self.points.get((prior.name, ""))
-        if prior.per == step.per:
-            return self.points.get((prior.name, instance)) if instance else None
-        points: list[Point] = []
-        for other in self.seen.named(prior):
-            point = self.points.get((prior.name, other))
-            if point is not None:
-                points.append(point)
-            elif not self.ends.lifts(prior, other):
-                return None
-        nameless = self.nameless.get(prior.name, ())
-        points += [point for _, point in nameless]
-        expected = self.expected.get(prior.name)
-        known = len(self.seen.named(prior)) + sum(count for count, _ in nameless)
-        return None if not points or (expected is not None and known < expected) else joined(points)
+            self.since.nameless[step.name] = here
 
     # What judge asks ------------------------------------------------------------------------------------------------
 

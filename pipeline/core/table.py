@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeline.core.ends import Ends, Point
+from pipeline.core.ends import Ends
 from pipeline.core.hearing import Knowledge
 from pipeline.core.path import Key
 from pipeline.core.plan import Plan, StepPlan
+from pipeline.core.point import Point
 from pipeline.core.proof import Proof, Prover, Standing
 from pipeline.core.seen import Seen
 from pipeline.core.visits import Visits

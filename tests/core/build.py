@@ -20,7 +20,7 @@ from schemas.flow import Flow
 from schemas.flow_file import parse_flow
 from schemas.landscape import Landscape
 from schemas.times import SECOND, parse_duration, parse_time
-from schemas.verdict import Verdict
+from schemas.verdict import Status, Verdict
 from schemas.wire import Observed
 
 T0 = parse_time("2026-10-05T08:00:00Z")  # a Monday
@@ -135,7 +135,7 @@ def heard(
         if system in (behind or {}):
             clock = at((behind or {})[system])
         hearing[system] = Hearing(system, clock, tuple(deaf), silent=system in (silent or {}))
-    known = {of.key: plan_of(of).by_event}
+    known = rest.pop("known_steps", {of.key: plan_of(of).by_event})
     calendars = {name: WorkingTime(calendar) for name, calendar in landscape.calendars.items()}
     processed = time - 60 * SECOND if unvouched else NEVER
     return Knowledge(
@@ -172,3 +172,11 @@ def findings(verdict: Verdict) -> set[str]:
         f"{finding.kind} {finding.step}" + (f"[{finding.instance}]" if finding.instance else "")
         for finding in verdict.findings
     }
+
+
+def expect(of: Flow, texts: str, now: str, status: str, *said: str, **given: Any) -> None:
+    """As in the table: drops as text, findings with a leading ``!``."""
+    verdict = say(of, texts, now, **given)
+    wanted = [text for text in said if not text.startswith("!")]
+    assert (verdict.status, drops(verdict)) == (Status(status), wanted)
+    assert findings(verdict) == {text[1:] for text in said if text.startswith("!")}

@@ -1,0 +1,161 @@
+"""What was not heard: what is assumed beyond it, and what a verdict says of it."""
+
+from __future__ import annotations
+
+from pipeline.core.judge import judge, meets
+from schemas.flow import Flow
+from schemas.landscape import Landscape
+from schemas.verdict import Status
+from tests.core.build import T0, at, drops, event, expect, findings, flow, heard, say, state
+
+LOOSE = Landscape(tolerate=0.001)
+
+
+def parcels(count: str) -> Flow:
+    return flow(f"""
+        keys: {{parcel: {{alias: shared}}, line: search}}
+        steps:
+          placed:  {{system: a, start: true}}
+          line:    {{system: a, after: placed, per: line, optional: true}}
+          packed:  {{system: b, after: placed, within: 1h, per: parcel, count: {count}}}
+          shipped: {{system: c, after: packed, within: 1h, per: parcel}}
+          closed:  {{system: d, after: shipped, within: 1h, end: completed}}
+    """)
+
+
+TWO = parcels("2")
+
+
+# A step that nobody heard does not hide the order ---------------------------------------------------------------------
+
+LINE = flow("""
+    lost_after: 2d
+    steps:
+      a: {system: A, start: true}
+      b: {system: B, after: a, within: 1h, reports: [received, completed]}
+      c: {system: C, after: b, within: 1h, reports: [received, completed]}
+      d: {system: D, after: c, within: 1h, end: completed}
+""")
+
+
+def test_beyond_a_blackout() -> None:
+    dark = {"B": [("10m", "30m")]}
+    expect(LINE, "a@0", "1h5m", "unknown", "unknown in_transit a>b", blind=dark)
+    expect(LINE, "a@0", "1h25m", "unknown", "unknown in_transit a>b", blind=dark)
+    expect(LINE, "a@0", "1h35m", "stalled", "stalled between a>c", "unknown in_transit a>b", blind=dark)
+    expect(LINE, "a@0", "3d", "lost", "lost between a>c", "unknown in_transit a>b", "!unresolved b", blind=dark)
+
+
+def test_beyond_a_blackout_something_was_seen() -> None:
+    dark = {"B": [("10m", "30m")]}
+    expect(LINE, "a@0 c.received@31m", "1h25m", "in_progress", "!unobserved b", blind=dark)
+    expect(LINE, "a@0 c.received@31m", "3h", "stalled", "stalled inside a>c", "!unobserved b", blind=dark)
+    expect(LINE, "a@0 b.received@5m", "1h35m", "stalled", "stalled between b>c", "unknown inside a>b", blind=dark)
+
+
+def test_beyond_two_blackouts_at_once_nothing_is_proven_that_may_have_gone_unheard() -> None:
+    dark = {"B": [("10m", "30m")], "C": [("10m", "20m")]}
+    expect(LINE, "a@0", "1h25m", "unknown", "unknown in_transit a>b", blind=dark)
+    expect(LINE, "a@0", "1h35m", "stalled", "stalled between a>d", "unknown in_transit a>b", blind=dark)
+
+
+def test_while_nobody_listens_nothing_is_assumed() -> None:
+    expect(LINE, "a@0", "9h", "unknown", "unknown in_transit a>b", silent={"B": "10m"})
+
+
+def test_a_failure_whose_retry_nobody_heard() -> None:
+    dark = {"B": [("10m", "30m")]}
+    of = flow(LINE_RETRY)
+    expect(of, "a@0 b.failed@5m", "1h5m", "unknown", "unknown failed a>b", blind=dark)
+    expect(of, "a@0 b.failed@5m", "1h35m", "stalled", "stalled between b>c", "unknown failed a>b", blind=dark)
+
+
+LINE_RETRY = """
+steps:
+  a: {system: A, start: true}
+  b: {system: B, after: a, within: 1h, retry_within: 30m, reports: [received, completed, failed]}
+  c: {system: C, after: b, within: 1h, end: completed}
+"""
+
+
+def test_a_parcel_that_nobody_saw_packed_is_missed_further_on() -> None:
+    dark = {"b": [("10m", "20m")]}
+    expect(
+        TWO,
+        "placed@0 packed[P1]@1m shipped[P1]@2m",
+        "1h10m",
+        "unknown",
+        "unknown between placed>packed 1/2",
+        blind=dark,
+    )
+    expect(TWO, "placed@0 packed[P1]@1m shipped[P1]@2m", "1h25m", "stalled", "stalled between placed>shipped 1/2",
+           "unknown between placed>packed 1/2", blind=dark)  # fmt: skip
+
+
+def test_an_end_that_nobody_could_have_heard_may_have_lifted_it() -> None:
+    of = flow("""
+        steps:
+          placed:   {system: a, start: true}
+          paid:     {system: b, after: placed, within: 1h}
+          sent:     {system: c, after: paid, within: 1h, end: completed}
+          rejected: {system: b, after: placed, end: closed}
+    """)
+    expect(of, "placed@0 paid@10m", "3h", "stalled", "stalled between paid>sent")
+    expect(of, "placed@0 paid@10m", "3h", "unknown", "unknown between paid>sent", blind={"b": [("20m", "30m")]})
+    expect(of, "placed@0 paid@10m", "3h", "stalled", "stalled between paid>sent", blind={"b": [("1h20m", "2h")]})
+    expect(of, "placed@0 paid@10m", "3h", "in_progress", behind={"b": "1h"})
+
+
+# Hearing --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_share_is_tolerated_and_stated() -> None:
+    blip = {"B": [("10m", "10m3s")]}
+    verdict = say(LINE, "a@0", "2h", blind=blip, landscape=LOOSE)
+    assert drops(verdict) == ["stalled in_transit a>b"]
+    witness = {witness.system: witness for witness in verdict.completeness}["B"]
+    assert 0 < witness.share < 0.001
+    assert witness.blind == ((at("10m"), at("10m3s")),)
+    assert say(LINE, "a@0", "1h5m", blind=blip).status is Status.UNKNOWN
+    assert say(LINE, "a@0", "1h5m", blind=blip, landscape=LOOSE).status is Status.STALLED
+
+
+def test_nobody_ever_spoke_for_it() -> None:
+    verdict = say(LINE, "a@0", "2h", unvouched=["B"])
+    assert drops(verdict) == ["stalled in_transit a>b"]
+    assert [witness.system for witness in verdict.completeness if witness.unvouched] == ["B"]
+    assumed = Landscape(tolerate=0, systems={"B": {"assume": "silent"}})
+    verdict = say(LINE, "a@0", "2h", unvouched=["B"], landscape=assumed)
+    assert drops(verdict) == ["unknown in_transit a>b"]
+    assert verdict.drops[0].silent == ("B",)
+
+
+def test_a_drop_names_whose_silence_leaves_it_unknown() -> None:
+    verdict = say(LINE, "a@0", "2h", silent={"B": "10m"})
+    assert verdict.drops[0].silent == ("B",)
+    assert verdict.drops[0].since == T0
+    assert verdict.drops[0].due == at("1h")
+
+
+def test_systems_that_were_renamed() -> None:
+    old = [event(LINE, "a@0", 1), event(LINE, "b@10m", 2, system="B-old")]
+    renamed = heard(LINE, "30m", renamed={"B-old": "B"})
+    assert judge(state(LINE, old), LINE, renamed).findings == ()
+    assert findings(judge(state(LINE, old), LINE, heard(LINE, "30m"))) == {"unexpected b"}
+
+
+def test_whom_a_flow_judges() -> None:
+    strange = state(LINE, [event(LINE, "b@10m", 1, system="Z")])
+    assert not meets(strange, LINE, heard(LINE, "1h"))
+    assert judge(strange, LINE, heard(LINE, "1h")).status is Status.IN_PROGRESS
+    assert meets(state(LINE, [event(LINE, "b.failed@10m", 1)]), LINE, heard(LINE, "1h"))
+
+
+def test_another_flows_event_is_not_unexpected() -> None:
+    seen = [event(LINE, "a@0", 1), event(LINE, "opened@0", 2, system="shop")]
+    seen[1].keys["cart"] = "K1"
+    knows = heard(LINE, "10m")
+    both = {**knows.known_steps, "cart": frozenset({("opened", "shop")})}
+    assert findings(judge(state(LINE, seen), LINE, knows)) == {"unexpected opened"}
+    knows = heard(LINE, "10m", known_steps=both)
+    assert findings(judge(state(LINE, seen), LINE, knows)) == set()
