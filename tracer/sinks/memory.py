@@ -52,6 +52,8 @@ class MemoryBroker:
         down: nothing is taken and nothing can be asked (`Unavailable`), as when the network is cut.
         lose_acks: records are taken, but their producers hear an error: the acknowledgement was lost on its way.
         hold_acks: records are taken; producers hear of it only when the switch is off again and they poll.
+        away: topics that take nothing and say nothing, as without a leader, while the others go on.
+        only: where `lose_acks` and `hold_acks` apply.
     """
 
     def __init__(self, partitions: int = 4, clock: Callable[[], int] = wall_clock):
@@ -60,16 +62,18 @@ class MemoryBroker:
         self.down = False
         self.lose_acks = False
         self.hold_acks = False
+        self.away: set[str] = set()
+        self.only = {EVENTS, CONTROL}
         self._last = 0
 
-    def require(self) -> None:
-        """Raises Unavailable while the broker is down."""
-        if self.down:
+    def require(self, topic: str = "") -> None:
+        """Raises Unavailable while the broker, or the topic, is away."""
+        if self.down or topic in self.away:
             raise Unavailable("the log in memory is switched off")
 
     def append(self, record: Record) -> Ack:
         """Take a record. Append time never goes backwards, whatever the clock does."""
-        self.require()
+        self.require(record.topic)
         sizes = {name: len(partitions) for name, partitions in self.topics.items()}
         partition = place(record, sizes)
         self._last = max(self._last, self.clock())
@@ -88,15 +92,16 @@ class MemorySink:
         self._held: deque[tuple[Pending, Ack]] = deque()
 
     def partitions(self, topic: str) -> int:
-        self.broker.require()
+        self.broker.require(topic)
         return len(self.broker.topics[topic])
 
     def send(self, record: Record, on_ack: OnAck | None = None, on_error: OnError | None = None) -> Pending:
         pending = Pending(on_ack, on_error)
         ack = self.broker.append(record)
-        if self.broker.lose_acks:
+        faulty = record.topic in self.broker.only
+        if self.broker.lose_acks and faulty:
             pending.settle(Unavailable("the acknowledgement was lost"))
-        elif self.broker.hold_acks or self._held:
+        elif self.broker.hold_acks and faulty:
             self._held.append((pending, ack))
         else:
             pending.settle(ack)
