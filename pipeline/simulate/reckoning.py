@@ -10,42 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from pipeline.simulate.account import Account, Key, Point, World
 from pipeline.simulate.deeds import Case, Deed
-from pipeline.simulate.rhythm import OpenHours
-from pipeline.simulate.telemetry import FOREVER, Ear
-from pipeline.simulate.truth import Place, Truth, descendants, instant, rank, text_of
+from pipeline.simulate.telemetry import FOREVER
+from pipeline.simulate.truth import Place, Truth, descendants, rank, text_of
 from schemas.flow import Flow, Step
-from schemas.landscape import Landscape
 from schemas.times import SECOND
 from schemas.verdict import DropKind, FindingKind, Status
 
 _ARRIVALS = ("received", "started")
 _FAILURES = ("failed", "cancelled")
 _SLACK = 2 * SECOND
-
-Key = tuple[str, str]
-
-
-class World(NamedTuple):
-    """What holds for all cases at the end. ``now``: control time, µs. ``known``: key type to the (step, system) of its flows."""
-
-    ears: Mapping[str, Ear]
-    now: int
-    landscape: Landscape
-    hours: Mapping[str, OpenHours]
-    known: Mapping[str, frozenset[tuple[str, str]]]
-    skewed: frozenset[str]
-
-
-class Point(NamedTuple):
-    """Something counts as done between ``low`` and ``high`` µs (equal where it was heard). ``seen``: the last step heard before.
-    ``assumed``: it may not have been done at all."""
-
-    low: int
-    high: int
-    seen: str
-    heard: bool = True
-    assumed: bool = False
 
 
 class Proof(NamedTuple):
@@ -59,28 +34,22 @@ class Proof(NamedTuple):
         return not self.deaf and not self.behind
 
 
-class Reckoning:
+class Reckoning(Account):
     """Of one case under its flow, from the deeds that were ``heard``, earliest first."""
 
     def __init__(self, flow: Flow, case: Case, heard: Sequence[Deed], world: World):
-        self.flow, self.case, self.world, self.heard = flow, case, world, heard
+        super().__init__(flow, case, heard, world)
         self.drops: list[Place] = []
         self.findings: set[tuple[FindingKind, str]] = set()
         self.pending = False
         self.blind = False
         self.closed = ""
         self.points: dict[Key, Point] = {}
-        self.visits: dict[Key, list[Deed]] = {}
-        for deed in heard:
-            spec = flow.steps.get(deed.step)
-            if spec is not None and spec.system == deed.system:
-                instance = deed.keys.get(spec.per, "") if spec.per else ""
-                self.visits.setdefault((deed.step, instance), []).append(deed)
-                if deed.pod in world.skewed:
-                    self.findings.add((FindingKind.CLOCK_SKEW, ""))
-            elif not any((deed.step, deed.system) in world.known.get(kind, ()) for kind in deed.keys):
+        if any(deed.pod in world.skewed for deeds in self.visits.values() for deed in deeds):
+            self.findings.add((FindingKind.CLOCK_SKEW, ""))
+        for deed in self.strangers:
+            if not any((deed.step, deed.system) in world.known.get(kind, ()) for kind in deed.keys):
                 self.findings.add((FindingKind.UNEXPECTED, deed.step))
-        self.implied = self._imply()
 
     def truth(self) -> Truth:
         """The reckoning."""
@@ -124,58 +93,27 @@ class Reckoning:
         done = any(name in ends and point.heard for (name, _), point in self.points.items())
         return Status.COMPLETED if done else Status.IN_PROGRESS
 
-    # What was heard -------------------------------------------------------------------------------------------------
-
-    def _done(self, step: str, instance: str = "") -> list[int]:
-        phase = self.flow.steps[step].satisfied_by
-        return [deed.time for deed in self.visits.get((step, instance), ()) if deed.phase == phase]
-
-    def _instances(self, step: str) -> list[str]:
-        per = self.flow.steps[step].per
-        if per is None:
-            return [""]
-        steps = [name for name, spec in self.flow.steps.items() if spec.per == per]
-        return sorted({instance for name, instance in self.visits if name in steps and instance})
-
-    def _imply(self) -> dict[Key, int]:
-        """Steps that were not heard, but something after them was: the earliest time of that."""
-        implied: dict[Key, int] = {}
-        for name, spec in reversed(self.flow.steps.items()):
-            for instance in self._instances(name):
-                done = self._done(name, instance)
-                time = done[0] if done else implied.get((name, instance))
-                if time is None or (spec.after.mode == "any" and len(spec.after.steps) > 1):
-                    continue
-                for before in spec.after.steps:
-                    same = self.flow.steps[before].per == spec.per
-                    for other in [instance] if same else self._instances(before):
-                        if not self._done(before, other):
-                            implied[before, other] = min(time, implied.get((before, other), time))
-        return implied
-
     def _closed(self) -> str:
         """The legitimate other end that holds; "" for none."""
         ends: list[tuple[int, str]] = []
         for name, spec in self.flow.steps.items():
             if spec.end != "closed":
                 continue
-            done = self._done(name)
+            done = self.done(name)
             time = done[0] if done else self.implied.get((name, ""))
             if time is None and spec.lapses is not None:
                 time = self._lapsed(name, spec)
             if time is None:
                 continue
             passed = (
-                [t for other in self._instances(spec.until) for t in self._done(spec.until, other)]
-                if spec.until
-                else []
+                [t for other in self.instances(spec.until) for t in self.done(spec.until, other)] if spec.until else []
             )
             if not passed or min(passed) >= time:
                 ends.append((time, name))
         return min(ends)[1] if ends else ""
 
     def _lapsed(self, name: str, spec: Step) -> int | None:
-        before = [time for prior in spec.after.steps for time in self._done(prior)[-1:]]
+        before = [time for prior in spec.after.steps for time in self.done(prior)[-1:]]
         if not before:
             return None
         start = max(before)
@@ -184,13 +122,13 @@ class Reckoning:
         end = start + (spec.lapses or 0)
         proof = self._proof(spec, start, end)
         if proof.given:
-            self.points[name, ""] = Point(end, end, name)
+            self.points[name, ""] = Point(end, end, name, start)
             return end
         self.pending |= not proof.deaf
         return None
 
     def _after(self, closed: str, allowed: frozenset[str]) -> None:
-        done = self._done(closed)
+        done = self.done(closed)
         time = done[0] if done else self.implied.get((closed, ""))
         for (name, _), deeds in self.visits.items():
             if time is not None and name not in allowed and deeds[-1].time > time + _SLACK:
@@ -198,14 +136,14 @@ class Reckoning:
 
     def _repeats(self) -> None:
         for name, instance in self.visits:
-            spec, done = self.flow.steps[name], self._done(name, instance)
+            spec, done = self.flow.steps[name], self.done(name, instance)
             if len(done) > 1 + (spec.again or 0):
                 self.findings.add((FindingKind.DUPLICATE if spec.again is None else FindingKind.UNEXPECTED, name))
             before = [
                 times[0]
                 for prior in spec.after.steps
-                for other in ([instance] if self.flow.steps[prior].per == spec.per else self._instances(prior))
-                if (times := self._done(prior, other))
+                for other in ([instance] if self.flow.steps[prior].per == spec.per else self.instances(prior))
+                if (times := self.done(prior, other))
             ]
             if done and before and max(before) - done[0] > _SLACK:
                 self.findings.add((FindingKind.OUT_OF_ORDER, name))
@@ -230,16 +168,19 @@ class Reckoning:
                 deaf.add(system)
         return Proof(frozenset(deaf), behind)
 
-    def _lifters(self, name: str, since: int, until: int) -> dict[str, tuple[int, int]]:
-        """Systems that could have ended the transaction legitimately since then, unheard: the step would not be owed."""
+    def _lifters(self, name: str, until: int) -> dict[str, tuple[int, int]]:
+        """Systems that could have ended the transaction legitimately, and when: unheard, the step would not be owed."""
         asked: dict[str, tuple[int, int]] = {}
         for other, spec in self.flow.steps.items():
-            if spec.end != "closed" or self._done(other) or name in descendants(self.flow, other):
+            begun = [point.low for prior in spec.after.steps if (point := self.points.get((prior, "")))]
+            if spec.end != "closed" or spec.lapses is not None or not begun or self.done(other) or self.closed:
                 continue
-            begun = any((prior, "") in self.points for prior in spec.after.steps)
-            passed = spec.until is not None and any(self._done(spec.until, i) for i in self._instances(spec.until))
-            if begun and not passed and (spec.until, "") not in self.implied:
-                asked[spec.system] = (since, until)
+            passed = [t for i in self.instances(spec.until) for t in self.done(spec.until, i)] if spec.until else []
+            passed += [time for (step, _), time in self.implied.items() if step == spec.until]
+            since, latest = max(begun), min([until, *passed])
+            if name not in descendants(self.flow, other) and latest > since:
+                known = asked.get(spec.system, (since, latest))
+                asked[spec.system] = (min(known[0], since), max(known[1], latest))
         return asked
 
     # One step -------------------------------------------------------------------------------------------------------
@@ -248,26 +189,26 @@ class Reckoning:
         if spec.start:
             self._start(name, spec)
             return
-        instances = self._instances(name)
+        instances = self.instances(name)
         for instance in instances:
             self._instance(name, spec, instance, lifted=lifted)
         if spec.per and spec.count is not None:
             at = self._since(spec, "")
-            count = int(str(self._attribute(spec.count.attribute or "", at) or 0))
+            count = int(str(self.attribute(spec.count.attribute or "", at) or len(instances)))
             if count > len(instances) and at is not None and not lifted:
                 self._owe(name, spec, "", at, missing=count - len(instances))
             elif count < len(instances):
                 self.findings.add((FindingKind.UNEXPECTED, name))
 
     def _start(self, name: str, spec: Step) -> None:
-        done = self._done(name)
+        done = self.done(name)
         if done:
-            self.points[name, ""] = Point(done[0], done[0], name)
+            self.points[name, ""] = Point(done[0], done[0], name, done[0])
             return
         first = min(deeds[0].time for deeds in self.visits.values())
-        firsts = [self.flow.steps[step].within for (step, _), deeds in self.visits.items() if deeds[0].time == first]
-        window = min((within for within in firsts if within), default=self.flow.lost_after)
-        self.points[name, ""] = Point(first - window, self.implied.get((name, ""), first), name, heard=False)
+        reaches = [self.reach(step) for step, _ in self.visits]
+        window = min((reach for reach in reaches if reach), default=self.flow.lost_after)
+        self.points[name, ""] = Point(first - window, self.implied.get((name, ""), first), name, first, heard=False)
         self._finding(self._proof(spec, first - window, first), FindingKind.NO_START, name, first)
 
     def _since(self, spec: Step, instance: str) -> Point | None:
@@ -282,23 +223,28 @@ class Reckoning:
                 found.append(point)
             elif spec.after.mode == "all":
                 return None
-        if not found:
-            return None
-        return min(found) if spec.after.mode == "any" else max(found, key=lambda point: (point.high, point.seen))
+        if not found or spec.after.mode == "any":
+            return min(found, default=None)
+        latest = max(found, key=lambda point: (point.last, point.seen))
+        low, high = max(point.low for point in found), max(point.high for point in found)
+        heard, assumed = all(point.heard for point in found), any(point.assumed for point in found)
+        return Point(low, high, latest.seen, latest.last, heard, assumed)
 
     def _instance(self, name: str, spec: Step, instance: str, *, lifted: bool) -> None:
-        key, done, at = (name, instance), self._done(name, instance), self._since(spec, instance)
+        key, done, at = (name, instance), self.done(name, instance), self._since(spec, instance)
         if done:
-            self.points[key] = Point(done[0], done[0], name)
-            if at is not None and at.heard and not at.assumed and spec.owed and done[0] > self._due(spec, at):
+            self.points[key] = Point(done[0], done[0], name, done[0])
+            if at is not None and at.heard and not at.assumed and spec.owed and done[0] > self.due(spec, at):
                 self.findings.add((FindingKind.LATE, name))
             return
         if key in self.points:
             return
         implied = self.implied.get(key)
-        owed = spec.owed and self._when(spec)
+        owed = spec.owed and self.when(spec)
         if implied is not None:
-            self.points[key] = Point(at.low if at else implied, implied, at.seen if at else name, heard=False)
+            low = at.low if at else implied - self.flow.lost_after
+            seen, last = self.last(name, instance, at) or (name, implied)
+            self.points[key] = Point(min(low, implied), max(low, implied), seen, last, heard=False)
             if spec.must and at is not None and not lifted:
                 self._owe(name, spec, instance, at)
             elif not spec.must and (owed or spec.end == "closed"):
@@ -307,9 +253,9 @@ class Reckoning:
             self._owe(name, spec, instance, at)
 
     def _passed_over(self, name: str, spec: Step, at: Point | None, implied: int) -> None:
-        begin, end = (at.high if at else implied - self.flow.lost_after), implied
-        if at is not None and at.heard and (spec.within is not None or spec.due is not None):
-            end = max(end, self._due(spec, at))
+        begin, end = (at.low if at else implied - self.flow.lost_after), implied
+        if at is not None and spec.end != "closed":
+            end = max(end, self.due(spec, at))
         self._finding(self._proof(spec, min(begin, end), end), FindingKind.SKIPPED, name, end)
 
     def _finding(self, proof: Proof, kind: FindingKind, name: str, end: int) -> None:
@@ -319,24 +265,6 @@ class Reckoning:
         elif proof.given:
             self.findings.add((kind, name))
 
-    def _when(self, spec: Step) -> bool:
-        return spec.when is None or spec.when.seen is None or any(step == spec.when.seen for step, _ in self.visits)
-
-    def _attribute(self, name: str, at: Point | None) -> object:
-        """From the step before, else the latest there is."""
-        for deeds in [d for (step, _), d in self.visits.items() if at is not None and step == at.seen]:
-            for deed in reversed(deeds):
-                if name in deed.attributes:
-                    return deed.attributes[name]
-        return next((deed.attributes[name] for deed in reversed(self.heard) if name in deed.attributes), None)
-
-    def _due(self, spec: Step, at: Point) -> int:
-        if spec.within is not None:
-            hours = self.world.hours.get(spec.calendar or "")
-            return hours.after(at.high, spec.within) if hours else at.high + spec.within
-        promised = instant(self._attribute(spec.due, at)) if spec.due else None
-        return at.high + self.flow.lost_after if promised is None else promised
-
     # §6's table -----------------------------------------------------------------------------------------------------
 
     def _owe(self, name: str, spec: Step, instance: str, at: Point, missing: int = 0) -> None:
@@ -344,23 +272,21 @@ class Reckoning:
         last = deeds[-1] if deeds else None
         arrived = last is not None and last.phase in _ARRIVALS
         failed = any(deed.phase in _FAILURES for deed in deeds)
-        due = self._due(spec, at)
-        lost_at = max(due, at.high + self.flow.lost_after)
+        due = self.due(spec, at)
+        late = lost_at = max(due, at.high + self.flow.lost_after)
         begin = at.low
         if failed:
             begin = max(deed.time for deed in deeds if deed.phase in _FAILURES)
             due = lost_at = begin + spec.retry_within
-        if at.assumed or not (arrived or spec.reports_arrival):
-            kind = DropKind.BETWEEN
-        else:
-            kind = DropKind.INSIDE if arrived else DropKind.IN_TRANSIT
-        kind = DropKind.FAILED if failed else kind
+        kind = DropKind.IN_TRANSIT if at.heard and spec.reports_arrival else DropKind.BETWEEN
+        if arrived or failed:
+            kind = DropKind.FAILED if failed else DropKind.INSIDE
 
         def drop(status: Status) -> None:
             self.drops.append(Place(status, kind, at.seen, name, instance, missing))
 
-        proof = self._proof(spec, begin, due, self._lifters(name, begin, due))
-        if self._proof(spec, begin, lost_at, self._lifters(name, begin, lost_at)).given:
+        proof = self._proof(spec, begin, due, self._lifters(name, due))
+        if self._proof(spec, begin, lost_at, self._lifters(name, lost_at)).given:
             drop(Status.FAILED if failed else Status.LOST)
         elif proof.given:
             drop(Status.STALLED)
@@ -368,19 +294,21 @@ class Reckoning:
             self.blind = True
             if not at.assumed:
                 drop(Status.UNKNOWN)
-                if self.world.now > lost_at:
+                if self.world.now > late:
                     self.findings.add((FindingKind.UNRESOLVED, name))
-            if proof.deaf == {spec.system} and not missing and not failed:
-                self._assume((name, instance), spec, at, due)
+            if self._proof(spec, begin, due).deaf == {spec.system} and not missing:
+                self._assume((name, instance), spec, at, begin, due)
         else:
             self.pending |= not at.assumed
 
-    def _assume(self, key: Key, spec: Step, at: Point, due: int) -> None:
+    def _assume(self, key: Key, spec: Step, at: Point, begin: int, due: int) -> None:
         """Go on as if it had been done at the last moment at which nobody listened; not while nobody does."""
         ear = self.world.ears[spec.system]
-        resumed = max((end for begin, end in ear.deaf if begin < due and end > at.low), default=FOREVER)
-        if resumed < FOREVER and not ear.silent:
-            self.points[key] = Point(at.low, resumed, at.seen, heard=False, assumed=True)
+        resumed = max((b for a, b in ear.deaf if a < due and b > begin), default=FOREVER)
+        if resumed < FOREVER and not (ear.silent and ear.clock <= due):
+            seen, last = self.last(*key, at) or (at.seen, at.last)
+            low = max(at.low, last) if key in self.visits else at.low
+            self.points[key] = Point(low, max(low, resumed), seen, last, heard=False, assumed=True)
 
 
 def reckon(flow: Flow, case: Case, heard: Sequence[Deed], world: World) -> Truth:

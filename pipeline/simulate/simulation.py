@@ -7,10 +7,11 @@ from dataclasses import replace
 from random import Random
 
 from pipeline.log.contract import Log
+from pipeline.simulate.account import World
 from pipeline.simulate.clock import SimulatedClock
 from pipeline.simulate.deeds import Case, Deed
 from pipeline.simulate.emission import Emission, heard
-from pipeline.simulate.reckoning import World, reckon
+from pipeline.simulate.reckoning import reckon
 from pipeline.simulate.rhythm import OpenHours
 from pipeline.simulate.statements import SHIFTS, runs
 from pipeline.simulate.stories import Size, Stories
