@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.answers.case import Case, done_words, part_of, time_of
+from pipeline.answers.certainty import behind, sure
+from pipeline.answers.customer import advice
 from pipeline.answers.remarks import remarks
-from pipeline.answers.words import Clock, Names, length, listing, plain_reason, plural, sentence
-from schemas.flow import Flow, Step
+from pipeline.answers.words import Clock, Names, length, listing, plain_reason, sentence
+from schemas.flow import Flow
 from schemas.landscape import Landscape
-from schemas.verdict import Drop, DropKind, FindingKind, Hop, Outcome, Status, Verdict, Witness
+from schemas.verdict import Drop, DropKind, FindingKind, Outcome, Status, Verdict
 
 _FATES = {
     Status.LOST: ("is lost", "are lost"),
@@ -35,35 +38,17 @@ class Explanation:
         return " ".join(self.sentences) + "\nTell the customer: " + self.tell_customer
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """All that the words are made of."""
-
-    verdict: Verdict
-    flow: Flow
-    names: Names
-    clock: Clock
-    transaction_id: str
-
-    @property
-    def subject(self) -> str:
-        return self.names.subject(self.transaction_id)
-
-    def spec(self, step: str) -> Step | None:
-        return self.flow.steps.get(step)
-
-    def witness(self, system: str) -> Witness | None:
-        return next((witness for witness in self.verdict.completeness if witness.system == system), None)
-
-
-def explain(verdict: Verdict, flow: Flow, landscape: Landscape, *, transaction_id: str, now: int) -> Explanation:
-    """Say ``verdict``. ``now``: µs, what "2 hours ago" counts from (an answer as of a time: that time)."""
-    case = Case(verdict, flow, Names(flow, landscape), Clock.of(now, landscape), transaction_id)
+def explain(
+    verdict: Verdict, flow: Flow, landscape: Landscape, *, transaction_id: str, now: int, known_through: int = 0
+) -> Explanation:
+    """Say ``verdict``. ``now``: µs, what "2 hours ago" counts from (an answer as of a time: that time). ``known_through``: µs,
+    through when everything is known that was reported; 0 where that is not said."""
+    case = Case(verdict, flow, Names(flow, landscape), Clock.of(now, landscape), transaction_id, known_through)
     if verdict.excluded:
         said = [f"{case.subject} is a test, so it is counted but not watched", f"it was last heard of {_last(case)}"]
         return Explanation(tuple(map(sentence, said)), "Nothing: this is not a customer's own.")
-    said = [_headline(case), _place(case), _sure(case), _others(case), remarks(verdict, case.names, flow)]
-    return Explanation(tuple(sentence(text) for text in said if text), sentence(_advice(case)))
+    said = [_headline(case), _place(case), sure(case), _others(case), remarks(verdict, case.names, flow)]
+    return Explanation(tuple(sentence(text) for text in said if text), sentence(advice(case)))
 
 
 # --- what is the matter -------------------------------------------------------------------------------------------------
@@ -74,23 +59,24 @@ def _headline(case: Case) -> str:
     drop = verdict.drop
     match verdict.status:
         case Status.COMPLETED:
-            return f"{subject} is complete: it {_done_words(case)} {case.clock.at(verdict.ended_at or verdict.last_at)}"
+            return f"{subject} is complete: it {done_words(case)} {case.clock.at(verdict.ended_at or verdict.last_at)}"
         case Status.CLOSED:
             when = case.clock.at(verdict.ended_at or verdict.last_at)
-            return f"{subject} {_done_words(case)} {when}"
+            # The time goes first: "was denied, because the password was wrong today" says something else.
+            return f"{when}, {subject} {done_words(case)}"
         case Status.IN_PROGRESS:
-            if _behind(case):
+            if behind(case):
                 return f"{subject} is on its way as far as we know"
             return f"{subject} is on its way and nothing about it is overdue"
         case Status.UNKNOWN:
             what = f" whether {_expected(case, drop)}" if drop else ""
             return f"we cannot see at the moment{what}, so we do not know how {subject} is doing"
-    many = drop is not None and drop.missing > 1 and bool(_part(case, drop))
+    many = drop is not None and drop.missing > 1 and bool(part_of(case, drop))
     one, more = _FATES[verdict.status]
     word = more if many else one
     if drop is None:
         return f"{subject} {word}"
-    part = _part(case, drop)
+    part = part_of(case, drop)
     return f"{f'{part} of {subject}' if part else subject} {word}: {_missing(case, drop, 'they' if many else 'it')}"
 
 
@@ -112,43 +98,8 @@ def _missing(case: Case, drop: Drop, who: str) -> str:
 
 
 def _expected(case: Case, drop: Drop) -> str:
-    who = _part(case, drop) or "it"
+    who = part_of(case, drop) or "it"
     return f"{who} got as far as {case.names.step(drop.to_step)}"
-
-
-def _part(case: Case, drop: Drop) -> str:
-    """ "parcel 4711", "1 of 3 parcels", or "" where the whole transaction is meant."""
-    if drop.instance:
-        return case.names.instance(drop.to_step, drop.instance)
-    if drop.missing and drop.expected > 1:
-        spec = case.spec(drop.to_step)
-        noun = (spec.per if spec and spec.per else "part").replace("_", " ").replace("-", " ")
-        return f"{drop.missing} of {drop.expected} {plural(noun)}"
-    return ""
-
-
-def _end_step(case: Case) -> str:
-    """The end that was reached; "" where that is only the last of the flow's steps."""
-    kind = "closed" if case.verdict.status == Status.CLOSED else "completed"
-    ends = {name: spec for name, spec in case.flow.steps.items() if spec.end == kind}
-    done = [hop for hop in case.verdict.hops if hop.outcome == Outcome.DONE and hop.step in ends]
-    if done:
-        # The first of several cancellations closed it; the last of several parcels completed it.
-        return (min if kind == "closed" else max)(done, key=_time_of).step
-    seen = {hop.step: _time_of(hop) for hop in case.verdict.hops if hop.outcome == Outcome.DONE}
-    lapsed = [name for name, spec in ends.items() if spec.lapses and set(spec.after.steps) & set(seen)]
-    return max(lapsed, key=lambda name: max(seen.get(step, 0) for step in ends[name].after.steps), default="")
-
-
-def _done_words(case: Case) -> str:
-    """ "was delivered", else "ended with “delivered”"."""
-    step = _end_step(case)
-    if step:
-        said = case.flow.steps[step].says.done.strip().rstrip(".")
-        return said or f"ended with {case.names.step(step)}"
-    if case.verdict.status == Status.CLOSED:
-        return "ended early, as it may,"
-    return case.flow.says.done.strip().rstrip(".") or "was finished"
 
 
 # --- where --------------------------------------------------------------------------------------------------------------
@@ -210,17 +161,17 @@ def _unknown_place(case: Case, drop: Drop) -> str:
 
 
 def _last(case: Case) -> str:
-    hop = max(case.verdict.hops, key=_time_of, default=None)
+    hop = max(case.verdict.hops, key=time_of, default=None)
     if hop is None:
         return case.clock.ago(case.verdict.last_at)
     verb = "after" if hop.outcome == Outcome.DONE else "during"
     where = case.names.system(hop.system, hop.step)
-    return f"at {where} {verb} {case.names.step(hop.step)} {case.clock.ago(_time_of(hop))}"
+    return f"at {where} {verb} {case.names.step(hop.step)} {case.clock.ago(time_of(hop))}"
 
 
 def _next(case: Case) -> str:
     """What comes next and by when, where the flow says it in plain time."""
-    done = {hop.step: _time_of(hop) for hop in case.verdict.hops if hop.outcome == Outcome.DONE}
+    done = {hop.step: time_of(hop) for hop in case.verdict.hops if hop.outcome == Outcome.DONE}
     for name, spec in case.flow.steps.items():
         after = [step in done for step in spec.after.steps]
         ready = bool(after) and (any(after) if spec.after.mode == "any" else all(after))
@@ -234,79 +185,10 @@ def _next(case: Case) -> str:
     return ""
 
 
-def _time_of(hop: Hop) -> int:
-    return hop.left_at if hop.left_at is not None else (hop.arrived_at or 0)
-
-
-# --- how sure -----------------------------------------------------------------------------------------------------------
-
-
-def _sure(case: Case) -> str:
-    match case.verdict.status:
-        case Status.UNKNOWN:
-            return _cannot_see(case)
-        case Status.IN_PROGRESS:
-            return _how_far(case) if _behind(case) else ""
-        case Status.LOST | Status.STALLED | Status.FAILED:
-            return _how_sure(case)
-    return ""
-
-
-def _how_sure(case: Case) -> str:
-    systems = [case.names.system(w.system) for w in case.verdict.completeness if w.unvouched]
-    if systems:
-        return f"nobody confirms to us that every report of {listing(systems)} arrives, so please check there first"
-    if case.verdict.status == Status.FAILED or not case.verdict.completeness:
-        return ""
-    heard = [case.names.system(witness.system) for witness in case.verdict.completeness]
-    return f"{listing(heard)} kept reporting to us all that time, so this is not just a missing report"
-
-
-def _cannot_see(case: Case) -> str:
-    drop = case.verdict.drop
-    silent = drop.silent if drop else ()
-    if not silent:
-        return (
-            f"a number that would show us more is claimed by more than one {case.names.noun}, "
-            "so we do not count what was reported under it"
-        )
-    parts = [_gap(case, system) for system in silent]
-    return f"{listing(parts)}; that does not mean that it is lost, only that we cannot see it"
-
-
-def _gap(case: Case, system: str) -> str:
-    name, witness = case.names.system(system), case.witness(system)
-    if witness is None or witness.heard_through is None:
-        return f"we have never heard from {name}"
-    ended = [(begin, end) for begin, end in witness.blind if end is not None]
-    if witness.silent or not ended:
-        return f"{name} has told us nothing since {case.clock.at(witness.heard_through).removeprefix('on ')}"
-    begin, end = ended[-1]
-    if begin <= case.verdict.started_at:
-        return f"{name} told us nothing until {case.clock.at(end).removeprefix('on ')}"
-    return f"{name} told us nothing between {_bare(case, begin)} and {_bare(case, end)}"
-
-
-def _bare(case: Case, time: int) -> str:
-    return case.clock.at(time).removeprefix("on ")
-
-
-def _behind(case: Case) -> bool:
-    """Something is due already, and what would tell is not there yet: we or they are behind."""
-    return any(0 < wait.time <= case.clock.now for wait in case.verdict.waits)
-
-
-def _how_far(case: Case) -> str:
-    known = [witness.heard_through for witness in case.verdict.completeness if witness.heard_through is not None]
-    if not known:
-        return "reports are coming in late just now, so there may be more to say soon"
-    return f"reports come in late just now: what we know ends {case.clock.at(min(known))}, so look again soon"
-
-
 def _others(case: Case) -> str:
     """What else is missing."""
     rest = [
-        f"{case.names.step(drop.to_step)}" + (f" ({part})" if (part := _part(case, drop)) else "")
+        f"{case.names.step(drop.to_step)}" + (f" ({part})" if (part := part_of(case, drop)) else "")
         for drop in case.verdict.drops[1:]
     ]
     rest = list(dict.fromkeys(rest))
@@ -314,37 +196,3 @@ def _others(case: Case) -> str:
         return ""
     shown = rest if len(rest) <= 3 else [*rest[:3], f"{len(rest) - 3} more"]
     return f"still open as well: {listing(shown)}"
-
-
-# --- what to tell the customer ------------------------------------------------------------------------------------------
-
-
-def _advice(case: Case) -> str:
-    verdict, noun = case.verdict, case.names.noun
-    spec = case.spec(verdict.drop.to_step) if verdict.drop else None
-    if verdict.status == Status.CLOSED:
-        spec = case.spec(_end_step(case))
-    if verdict.status in (Status.LOST, Status.STALLED, Status.FAILED, Status.CLOSED):
-        said = (spec.says.advice if spec else "") or ("" if verdict.status == Status.CLOSED else case.flow.says.advice)
-        if said.strip():
-            return said
-    ended = case.clock.day(verdict.ended_at or verdict.last_at)
-    match verdict.status:
-        case Status.COMPLETED:
-            late = [f for f in verdict.findings if f.kind == FindingKind.LATE]
-            return f"your {noun} was completed {ended}" + (", later than planned; we are sorry" if late else "")
-        case Status.CLOSED:
-            return f"your {noun} was closed {ended}, and nothing more will happen"
-        case Status.IN_PROGRESS:
-            slow = any(finding.kind == FindingKind.AT_RISK for finding in verdict.findings)
-            return f"your {noun} is being worked on" + (", but it may take longer than usual" if slow else "")
-        case Status.FAILED:
-            return f"something went wrong with your {noun}; we are looking into it and will come back to you"
-        case Status.STALLED:
-            return f"your {noun} is delayed; we are looking into it and will come back to you"
-        case Status.LOST:
-            return f"your {noun} got stuck on its way through our systems; we are looking into it and will come back to you"
-    return (
-        f"we cannot see the latest news of your {noun} just now, because a report is missing; "
-        "this does not mean that anything is wrong with it. Please ask again later"
-    )

@@ -19,7 +19,7 @@ from pipeline.store.contract import Reader, Transaction, VerdictRow
 from schemas.errors import Invalid
 from schemas.flow import Flow, Flows
 from schemas.landscape import Landscape
-from schemas.verdict import VERDICT, Drop, DropKind, Evidence, Finding, FindingKind, Status, Verdict
+from schemas.verdict import VERDICT, Drop, DropKind, Finding, FindingKind, Status, Verdict
 from schemas.wire import Observed
 
 CHUNK = 500
@@ -67,15 +67,12 @@ class Bench:
         flow = self.flow_of(row)
         derived = judge(self.state((row.key_type, row.transaction_id), events), flow, knowledge)
         said = stored_verdict(row)
-        return flow, with_evidence(
-            replace(
-                said,
-                hops=derived.hops,
-                edges=derived.edges,
-                evidence=said.evidence or derived.evidence,
-                completeness=said.completeness or derived.completeness,
-            ),
-            events,
+        return flow, replace(
+            said,
+            hops=derived.hops,
+            edges=derived.edges,
+            evidence=said.evidence or derived.evidence,
+            completeness=said.completeness or derived.completeness,
         )
 
 
@@ -109,15 +106,6 @@ def _drop(row: VerdictRow) -> Drop:
         Status(row.status), DropKind(row.drop_kind), row.drop_from or None, row.drop_from_system or None, row.drop_to,
         row.drop_system, row.drop_since, row.drop_due,
     )  # fmt: skip
-
-
-def with_evidence(verdict: Verdict, events: Iterable[Observed]) -> Verdict:
-    """Where all is well a verdict names no evidence: then it is what its hops rest on."""
-    if verdict.evidence:
-        return verdict
-    by_id = {event.id: event for event in events}
-    ids = dict.fromkeys(id_ for hop in verdict.hops for id_ in hop.events if id_ in by_id)
-    return replace(verdict, evidence=tuple(Evidence(id_, by_id[id_].source, by_id[id_].epoch) for id_ in ids))
 
 
 def chunks(rows: Iterable[VerdictRow], size: int = CHUNK) -> Iterator[list[VerdictRow]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pipeline.answers.answer import Answer, SaidAnswer, answer
 from pipeline.answers.explain import Explanation, explain
-from pipeline.answers.judging import Bench, chunks, known_through, with_evidence
+from pipeline.answers.judging import Bench, chunks, known_through
 from pipeline.core.hearing import Knowledge
 from pipeline.errors import Invalid
 from pipeline.store.contract import FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
@@ -131,8 +131,7 @@ def _found(
     as_of: int = 0,
 ) -> Found:
     ordered = tuple(sorted(events, key=lambda event: (event.time, event.id)))
-    verdict = with_evidence(verdict, ordered)
-    words = explain(verdict, flow, bench.landscape, transaction_id=transaction[1], now=now)
+    words = explain(verdict, flow, bench.landscape, transaction_id=transaction[1], now=now, known_through=through)
     told = answer(transaction, verdict, flow, bench.landscape, words.text, through)
     if as_of and flips:
         told = told.model_copy(update={"said": _said(flips[-1])})
@@ -159,5 +158,7 @@ def list_answers(bench: Bench, rows: Iterable[VerdictRow]) -> Iterator[Answer]:
         for row in chunk:
             transaction = (row.key_type, row.transaction_id)
             flow, verdict = bench.told(row, events.get(transaction, []), knowledge)
-            words = explain(verdict, flow, bench.landscape, transaction_id=row.transaction_id, now=now)
+            words = explain(
+                verdict, flow, bench.landscape, transaction_id=row.transaction_id, now=now, known_through=through
+            )
             yield answer(transaction, verdict, flow, bench.landscape, words.text, through)

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from pipeline.answers.inert import as_csv, as_json, inert
-from pipeline.answers.report import Entry, Group, Money, Report
+from pipeline.answers.report_numbers import Entry, Group, Money, Report
 from pipeline.answers.words import Clock, length
 from schemas.times import format_time, parse_zone
 from schemas.verdict import DropKind

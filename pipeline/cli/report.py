@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from pipeline.answers.report import Report, build
+from pipeline.answers.report import build
+from pipeline.answers.report_numbers import Report
 from pipeline.answers.report_render import RENDER, money_text, place_text, write
 from pipeline.cli.common import app_of
 from pipeline.cli.options import check_fail_on, fail_on_option

@@ -84,7 +84,7 @@ def test_each_finding_has_its_own_words() -> None:
         ("in progress", "next comes “picked” at the warehouse, by today at 13:00"),
         ("in progress, behind", "what we know ends today at 11:59"),
         ("completed", "Order 10248 is complete: it ended with “shipped” today at 11:00."),
-        ("closed by time", "Order 10248 ended with “left” on Tue 3 March at 13:00."),
+        ("closed by time", "On Tue 3 March at 13:00, order 10248 ended with “left”."),
         ("finding late", "“picked” came 2 hours late"),
         ("finding duplicate", "“picked” happened twice"),
         ("too many findings", "and 11 remarks more"),
@@ -98,7 +98,7 @@ def test_the_flows_own_words_are_used() -> None:
     failed = verdict(Status.FAILED, drop(DropKind.FAILED, Status.FAILED, to_step="paid", system="sys-pay-7"))
     said = explain(failed, SPOKEN, LANDSCAPE, transaction_id="10248", now=NOW)
     assert said.sentences[0] == "Order 10248 has failed: the payment did not arrive."
-    assert "Order 10248 was cancelled on" in text_of("closed", SPOKEN)
+    assert "On Tue 3 March at 13:00, order 10248 was cancelled." in text_of("closed", SPOKEN)
     assert text_of("closed", SPOKEN).endswith("Tell the customer: It is cancelled.")
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.answers.inert import as_csv, as_json, cell, inert
 from pipeline.answers.judging import Bench
-from pipeline.answers.report import Report, build
+from pipeline.answers.report import build
+from pipeline.answers.report_numbers import Report
 from pipeline.answers.report_render import RENDER, as_csv_text, as_html, as_json_text, file_name, write
 from pipeline.errors import Invalid
 from pipeline.store import MemoryStore
