@@ -78,10 +78,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
             process.wait()
 
 
-def emit(place: Place, *ids: str) -> None:
+def emit(place: Place, *ids: str, log: str = "") -> None:
     """Orders placed six hours ago by a shop that is heard until now; nobody speaks for the others."""
     now = wall_clock()
-    sink = open_sink(f"sqlite:///{place.folder / 'data' / 'log.sqlite'}")
+    sink = open_sink(log or f"sqlite:///{place.folder / 'data' / 'log.sqlite'}")
     events = [
         Observed(
             id=f"e-{id_}", system="shop", step="placed", time=now - 6 * HOUR, keys={"order": id_, "payment": f"P-{id_}"}
@@ -199,3 +199,24 @@ def test_without_its_packages_it_says_what_to_install(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 3
     assert "pip install 'lastseen[embedded]'" in done.stderr
+
+
+def test_the_same_commands_on_kafka(place: Place, kafka: str) -> None:
+    """Two workers share the partitions through a served store; the one that is stopped leaves its part to the other."""
+    place.env["LASTSEEN_LOG"] = kafka
+    assert "lastseen setup" in place.run("doctor", code=1)
+    place.run("setup")
+    store = place.start("store")
+    place.until_said(store, "served at")
+    workers = [place.start("worker"), place.start("worker")]
+    for worker in workers:
+        place.until_said(worker, "working on")
+    emit(place, *map(str, range(40)), log=kafka)
+    until(lambda: len(json.loads(place.run("list", "--format", "json"))) == 40)
+    workers[0].send_signal(signal.SIGTERM)
+    assert workers[0].wait(PATIENCE) == 0, place.said(workers[0])
+    emit(place, *map(str, range(40, 80)), log=kafka)
+    until(lambda: len(json.loads(place.run("list", "--format", "json"))) == 80)
+    workers[1].send_signal(signal.SIGTERM)
+    assert workers[1].wait(PATIENCE) == 0, place.said(workers[1])
+    place.run("doctor")
