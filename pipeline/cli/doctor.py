@@ -24,6 +24,7 @@ from tracer.sinks.sqlite_file import path_of
 
 if TYPE_CHECKING:
     from pipeline.app import App
+    from pipeline.log import Log
 
 OK, NOTE, WRONG, AWAY = "ok", "note", "wrong", "away"
 _SIGNS = {OK: ("✓", "green"), NOTE: ("·", "yellow"), WRONG: ("✗", "bold red"), AWAY: ("✗", "bold red")}
@@ -159,10 +160,22 @@ def _log(app: App) -> Iterator[Finding]:
         return
     with app.log() as log:
         problems = log.check()
+        state = AWAY if problems and _away(log, problems) else WRONG
         for problem in problems:
-            yield Finding("log", AWAY if "reach" in problem else WRONG, problem)
+            yield Finding("log", state, problem)
         if not problems:
             yield Finding("log", OK, f"{log.name}, {log.partitions()} partitions")
+
+
+def _away(log: Log, problems: list[str]) -> bool:
+    """Whether the log cannot be asked at all; topics that are not there yet are no such thing."""
+    if any("lastseen setup" in problem for problem in problems):
+        return False
+    try:
+        log.partitions()
+    except Unavailable:
+        return True
+    return False
 
 
 def _store(app: App) -> Iterator[Finding]:
