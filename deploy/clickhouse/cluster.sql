@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS migrations ON CLUSTER `lastseen`
 )
 ENGINE = ReplicatedReplacingMergeTree
 ORDER BY (name, digest)
-SETTINGS fsync_after_insert = 1;
+SETTINGS fsync_after_insert = 1, replicated_deduplication_window = 0;
 
 -- 0002_events
 CREATE TABLE IF NOT EXISTS events ON CLUSTER `lastseen`
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS events ON CLUSTER `lastseen`
 ENGINE = ReplicatedReplacingMergeTree
 PRIMARY KEY (key_type, transaction_id)
 ORDER BY (key_type, transaction_id, id, body, source, epoch, recorded_at, via)
-SETTINGS index_granularity = 256, min_compress_block_size = 16384, fsync_after_insert = 1;
+SETTINGS index_granularity = 256, min_compress_block_size = 16384, fsync_after_insert = 1, replicated_deduplication_window = 0;
 
 -- 0003_verdicts
 CREATE TABLE IF NOT EXISTS verdicts ON CLUSTER `lastseen`
@@ -69,7 +69,7 @@ CREATE TABLE IF NOT EXISTS verdicts ON CLUSTER `lastseen`
 )
 ENGINE = ReplicatedReplacingMergeTree(version)
 ORDER BY (key_type, transaction_id, flow)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
 
 -- 0004_flips
 CREATE TABLE IF NOT EXISTS flips ON CLUSTER `lastseen`
@@ -91,7 +91,7 @@ CREATE TABLE IF NOT EXISTS flips ON CLUSTER `lastseen`
 )
 ENGINE = ReplicatedReplacingMergeTree(version)
 ORDER BY (key_type, transaction_id, flow, number)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
 
 -- 0005_keys
 CREATE TABLE IF NOT EXISTS keys ON CLUSTER `lastseen`
@@ -104,7 +104,7 @@ CREATE TABLE IF NOT EXISTS keys ON CLUSTER `lastseen`
 )
 ENGINE = ReplicatedAggregatingMergeTree
 ORDER BY (value, key_type, transaction_type, transaction_id)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
 CREATE TABLE IF NOT EXISTS keys_by_transaction ON CLUSTER `lastseen`
 (
     key_type         LowCardinality(String),
@@ -115,7 +115,7 @@ CREATE TABLE IF NOT EXISTS keys_by_transaction ON CLUSTER `lastseen`
 )
 ENGINE = ReplicatedAggregatingMergeTree
 ORDER BY (transaction_type, transaction_id, key_type, value)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
 CREATE MATERIALIZED VIEW IF NOT EXISTS keys_to_transaction ON CLUSTER `lastseen` TO keys_by_transaction AS
 SELECT key_type, value, transaction_type, transaction_id, seen_at FROM keys;
 
@@ -135,7 +135,7 @@ CREATE TABLE IF NOT EXISTS parked ON CLUSTER `lastseen`
 ENGINE = ReplicatedReplacingMergeTree
 PRIMARY KEY id
 ORDER BY (id, body, source, epoch, recorded_at, via, `partition`, alias_type, alias)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
 
 -- 0007_quarantine
 CREATE TABLE IF NOT EXISTS quarantine ON CLUSTER `lastseen`
@@ -154,7 +154,7 @@ CREATE TABLE IF NOT EXISTS quarantine ON CLUSTER `lastseen`
 )
 ENGINE = ReplicatedReplacingMergeTree(version)
 ORDER BY id
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
 
 -- 0008_hearing
 CREATE TABLE IF NOT EXISTS sources ON CLUSTER `lastseen`
@@ -177,7 +177,7 @@ CREATE TABLE IF NOT EXISTS sources ON CLUSTER `lastseen`
 )
 ENGINE = ReplicatedReplacingMergeTree(version)
 ORDER BY (source, epoch)
-SETTINGS fsync_after_insert = 1;
+SETTINGS fsync_after_insert = 1, replicated_deduplication_window = 0;
 CREATE TABLE IF NOT EXISTS hearing ON CLUSTER `lastseen`
 (
     system   String,
@@ -193,4 +193,4 @@ CREATE TABLE IF NOT EXISTS hearing ON CLUSTER `lastseen`
 )
 ENGINE = ReplicatedReplacingMergeTree
 ORDER BY (system, kind, source, epoch, number, known_at, position)
-SETTINGS fsync_after_insert = 1;
+SETTINGS fsync_after_insert = 1, replicated_deduplication_window = 0;

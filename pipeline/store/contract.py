@@ -3,7 +3,7 @@
 Laws, held by one suite for every adapter:
 
 - Identity carries correctness. Writing the same rows again, in any batches and in any order, leaves the same answers:
-  events by (transaction, id, content), verdicts by (transaction, flow) with the greatest ``version``, flips by (transaction,
+  events by (transaction, id, content, via), verdicts by (transaction, flow) with the greatest ``version``, flips by (transaction,
   flow, number) with the greatest ``version``, keys by all but ``seen_at`` (the earliest stays), quarantine by ``id`` with the
   greatest ``version``, parked by ``id``.
 - A read sees every write that was acknowledged, and never trusts that a merge has run.
@@ -194,8 +194,9 @@ class Writer(Protocol):
 
 class Reader(Protocol):
     def load_events(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[Observed]]:
-        """All events of each transaction; one per id (the winner is the least ``Observed.content()``), any order. Every
-        transaction asked for is in the answer, unknown ones with an empty list; so for ``load_verdicts``."""
+        """All observations of each transaction, in any order: one per event id, ``Observed.content()`` and ``via``, the first
+        recorded. ``State`` takes the winner of an id. Every transaction asked for is in the answer, unknown ones with an empty
+        list; so for ``load_verdicts``."""
         ...
 
     def load_verdicts(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[VerdictRow]]:

@@ -22,7 +22,7 @@ from pipeline.store.contract import (
     VerdictQuery,
     VerdictRow,
 )  # fmt: skip
-from pipeline.store.rows import MISSING_STATUSES, read_event, winners
+from pipeline.store.rows import MISSING_STATUSES, observations, read_event
 from schemas.wire import Observed
 
 Row = TypeVar("Row", VerdictRow, FlipRow, QuarantineRow, SourceRow, ParkedRow)
@@ -97,7 +97,7 @@ class MemoryStore:
 
     def _events_of(self, transaction: Transaction) -> list[Observed]:
         stored: Iterable[Any] = list(self._events.get(transaction, ()))
-        return winners(read_event(*row) for row in stored)
+        return observations(read_event(*row) for row in stored)
 
     def load_verdicts(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[VerdictRow]]:
         return {transaction: list(self._verdicts.get(transaction, {}).values()) for transaction in transactions}
@@ -185,7 +185,7 @@ class MemoryStore:
         return dict(counts)
 
     def count_events(self) -> int:
-        return sum(len(self._events_of(transaction)) for transaction in list(self._events))
+        return sum(len({event.id for event in self._events_of(transaction)}) for transaction in list(self._events))
 
     def migrate(self) -> list[str]:
         return []

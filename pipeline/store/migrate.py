@@ -16,8 +16,20 @@ from pipeline.store.tables import Table
 
 _LEDGER = Table("migrations", ("name", "digest"), ("String", "String"))
 
-SINGLE = {"replacing": "ReplacingMergeTree", "aggregating": "AggregatingMergeTree"}
-REPLICATED = {name: f"Replicated{engine}" for name, engine in SINGLE.items()}
+# What is acknowledged outlives a power failure: offsets are committed after it.
+SINGLE = {
+    "replacing": "ReplacingMergeTree",
+    "aggregating": "AggregatingMergeTree",
+    "durable": "fsync_after_insert = 1",
+    "on_cluster": "",
+}
+# No deduplication of blocks: a Replicated table would drop a repeated one before its materialized view has seen it, so that after a
+# crash between the two no replay could complete the view.
+REPLICATED = {
+    "replacing": "ReplicatedReplacingMergeTree",
+    "aggregating": "ReplicatedAggregatingMergeTree",
+    "durable": "fsync_after_insert = 1, replicated_deduplication_window = 0",
+}
 
 
 class Migration(NamedTuple):

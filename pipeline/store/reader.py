@@ -21,7 +21,7 @@ from pipeline.store.contract import (
     VerdictQuery,
     VerdictRow,
 )
-from pipeline.store.rows import MISSING_STATUSES, read_event, winners
+from pipeline.store.rows import MISSING_STATUSES, observations, read_event
 from pipeline.store.tables import VERDICTS
 from schemas.verdict import Wait
 from schemas.wire import Observed
@@ -45,7 +45,7 @@ class ClickHouseReader:
             rows = self._client.rows(queries.LOAD_EVENTS, {"key_type": key_type, "ids": ids}, binary=("body",))
             for transaction_id, body, source, epoch, recorded_at, via in rows:
                 found[key_type, transaction_id].append(read_event(body, source, epoch, recorded_at, via))
-        return {transaction: winners(events) for transaction, events in found.items()}
+        return {transaction: observations(events) for transaction, events in found.items()}
 
     def load_verdicts(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[VerdictRow]]:
         found: dict[Transaction, list[VerdictRow]] = {transaction: [] for transaction in transactions}

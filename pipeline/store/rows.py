@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.store.contract import EventRow
 from schemas.verdict import MISSING
 from schemas.wire import Observed, decode
 
@@ -23,21 +22,28 @@ def read_event(body: bytes, source: str, epoch: int, recorded_at: int, via: str)
     return event
 
 
-def stored_event(row: EventRow) -> Observed:
-    """The event as it will be read back."""
-    event = row.event
-    return read_event(row.body, event.source, event.epoch, event.recorded_at, event.via)
+def observations(events: Iterable[Observed]) -> list[Observed]:
+    """One per id, content and alias it came by: of several records of it the first.
 
-
-def winners(events: Iterable[Observed]) -> list[Observed]:
-    """One per id: the least content; then one that named the transaction itself, then the first recorded."""
-    best: dict[str, Observed] = {}
+    No winner is taken among two contents of one id, nor among what came directly and by an alias: past its bound a state
+    counts both, and what was known at an earlier time may be the other one (law 7).
+    """
+    by_id: dict[str, list[Observed]] = {}
     for event in events:
-        other = best.setdefault(event.id, event)
-        if other is not event and _rank(event) < _rank(other):
-            best[event.id] = event
-    return list(best.values())
+        by_id.setdefault(event.id, []).append(event)
+    found: list[Observed] = []
+    for same in by_id.values():
+        if len(same) == 1:
+            found += same
+            continue
+        first: dict[tuple[object, ...], Observed] = {}
+        for event in same:
+            known = first.setdefault((event.content(), event.via), event)
+            if known is not event and _record(event) < _record(known):
+                first[event.content(), event.via] = event
+        found += first.values()
+    return found
 
 
-def _rank(event: Observed) -> tuple[object, ...]:
-    return (event.content(), event.via, event.recorded_at, event.source, event.epoch, event.seq)
+def _record(event: Observed) -> tuple[int, str, int, int]:
+    return (event.recorded_at, event.source, event.epoch, event.seq)

@@ -1,5 +1,5 @@
--- What has been applied. {replacing}, {aggregating} and {on_cluster} are expanded by pipeline/store/migrate.py, the one place
--- that names engines; every statement may be run again, by several at once.
+-- What has been applied. {replacing}, {aggregating}, {durable} and {on_cluster} are expanded by pipeline/store/migrate.py, the one
+-- place that names engines; every statement may be run again, by several at once.
 CREATE TABLE IF NOT EXISTS migrations{on_cluster}
 (
     name       String,
@@ -8,4 +8,4 @@ CREATE TABLE IF NOT EXISTS migrations{on_cluster}
 )
 ENGINE = {replacing}
 ORDER BY (name, digest)
-SETTINGS fsync_after_insert = 1;
+SETTINGS {durable};

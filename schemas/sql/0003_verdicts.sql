@@ -30,4 +30,4 @@ CREATE TABLE IF NOT EXISTS verdicts{on_cluster}
 )
 ENGINE = {replacing}(version)
 ORDER BY (key_type, transaction_id, flow)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 1024, {durable};

@@ -18,4 +18,4 @@ CREATE TABLE IF NOT EXISTS flips{on_cluster}
 )
 ENGINE = {replacing}(version)
 ORDER BY (key_type, transaction_id, flow, number)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 1024, {durable};

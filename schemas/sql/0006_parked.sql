@@ -14,4 +14,4 @@ CREATE TABLE IF NOT EXISTS parked{on_cluster}
 ENGINE = {replacing}
 PRIMARY KEY id
 ORDER BY (id, body, source, epoch, recorded_at, via, `partition`, alias_type, alias)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 1024, {durable};

@@ -15,4 +15,4 @@ CREATE TABLE IF NOT EXISTS quarantine{on_cluster}
 )
 ENGINE = {replacing}(version)
 ORDER BY id
-SETTINGS index_granularity = 1024, fsync_after_insert = 1;
+SETTINGS index_granularity = 1024, {durable};

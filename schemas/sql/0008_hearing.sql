@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS sources{on_cluster}
 )
 ENGINE = {replacing}(version)
 ORDER BY (source, epoch)
-SETTINGS fsync_after_insert = 1;
+SETTINGS {durable};
 
 -- All that was ever known stays: a later judge asks what was known then (law 7).
 CREATE TABLE IF NOT EXISTS hearing{on_cluster}
@@ -39,4 +39,4 @@ CREATE TABLE IF NOT EXISTS hearing{on_cluster}
 )
 ENGINE = {replacing}
 ORDER BY (system, kind, source, epoch, number, known_at, position)
-SETTINGS fsync_after_insert = 1;
+SETTINGS {durable};

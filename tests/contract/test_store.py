@@ -87,18 +87,19 @@ class TestEvents:
         (found,) = store.load_events([ORDER])[ORDER]
         assert (found.source, found.epoch, found.recorded_at, found.seq) == ("shop-1", 7, T + 77, 0)
 
-    def test_one_id_with_two_contents_is_decided_by_content(self, store: Store) -> None:
-        later, earlier = event("a", time=T + 9, recorded_at=T), event("a", time=T, recorded_at=T + 99)
-        for rows in ([later], [earlier], [later, later]):
+    def test_one_id_with_two_contents_is_both(self, store: Store) -> None:
+        one, other = event("a", time=T + 9), event("a", time=T)
+        for rows in ([one], [other], [one, one]):
             store.write_events(rows)
-        assert store.load_events([ORDER])[ORDER] == [earlier.event]
+        found = store.load_events([ORDER])[ORDER]
+        assert sorted(found, key=lambda e: e.time) == [other.event, one.event]
         assert store.count_events() == 1
 
-    def test_what_named_the_transaction_itself_and_then_what_was_recorded_first_wins(self, store: Store) -> None:
-        direct = event("a", recorded_at=T + 9)
-        store.write_events([event("a", recorded_at=T + 1, via="payment:p"), event("a", recorded_at=T + 10)])
-        store.write_events([direct])
-        assert store.load_events([ORDER])[ORDER] == [direct.event]
+    def test_of_several_records_the_first_counts_directly_and_by_each_alias(self, store: Store) -> None:
+        direct, alias = event("a", recorded_at=T + 9), event("a", recorded_at=T + 1, via="payment:p")
+        store.write_events([event("a", recorded_at=T + 10, epoch=1), alias, event("a", recorded_at=T + 11)])
+        store.write_events([direct, event("a", recorded_at=T + 2, via="payment:p")])
+        assert sorted(store.load_events([ORDER])[ORDER], key=lambda e: e.via) == [direct.event, alias.event]
 
     def test_distinct_events_are_counted(self, store: Store) -> None:
         store.write_events([event("a"), event("a"), event("a", "2"), event("b")])
