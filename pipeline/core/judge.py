@@ -13,6 +13,7 @@ from pipeline.core.path import Path, build, hops_of
 from pipeline.core.plan import plan_of
 from pipeline.core.seen import Seen, attribute_text
 from pipeline.core.state import State
+from pipeline.core.straight import completed
 from schemas.flow import Flow
 from schemas.verdict import Drop, Evidence, Finding, Status, Verdict, Wait
 
@@ -26,6 +27,8 @@ def judge(state: State, flow: Flow, knowledge: Knowledge, *, detail: bool = True
     ``detail``: with hops, edges, and the evidence also where nothing is wrong. They do not bear on the rest, and cost a third.
     """
     plan = plan_of(flow)
+    if not detail and (verdict := completed(state, plan, knowledge)) is not None:
+        return verdict
     path = build(state, plan, knowledge)
     review = Review(state, plan, path, knowledge, detail=detail)
     if flow.exclude and _excluded(state, flow):
