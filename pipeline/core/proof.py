@@ -70,30 +70,31 @@ class Prover:
         return asked
 
     def heard(self, asked: Iterable[Asked]) -> Proof:
-        """Whether all of it was heard. Waits name the slowest clock, and whoever is silent: that one is told by control time."""
+        """Whether all of it was heard. Waits name the slowest clock, and whoever was not heard, if its clock is not there yet."""
         tolerate = self.knowledge.landscape.tolerate
         deaf: list[str] = []
-        silent: list[Wait] = []
+        waits: list[Wait] = []
         behind: Wait | None = None
         slowest = FOREVER
         resumed = None
         for system, begin, end in asked:
             hearing = self._of(system, begin, end)
-            if hearing.clock <= end:
-                if hearing.silent:
-                    silent.append(Wait(system, end))
-                elif hearing.clock < slowest:
-                    slowest, behind = hearing.clock, Wait(system, end)
-            mute = hearing.silent and hearing.clock <= end
+            there = hearing.clock > end
+            if not there and hearing.clock < slowest:
+                slowest, behind = hearing.clock, Wait(system, end)
+            mute = hearing.silent and not there
             if not mute and hearing.heard(begin, end, tolerate):
                 continue
             if system not in deaf:
                 deaf.append(system)
+            if not there:
+                waits.append(Wait(system, end))
             resumed = None if mute else max([b for a, b in hearing.deaf if a < end and b > begin], default=None)
-        waits = (*silent, behind) if behind else tuple(silent)
+        if behind is not None:
+            waits.append(behind)
         if deaf:
-            return Proof(Standing.DEAF, tuple(deaf), None if resumed == FOREVER else resumed, waits)
-        return Proof(Standing.WAITING, waits=waits) if waits else PROVEN
+            return Proof(Standing.DEAF, tuple(deaf), None if resumed == FOREVER else resumed, tuple(waits))
+        return Proof(Standing.WAITING, waits=tuple(waits)) if waits else PROVEN
 
     def slowest(self, step: StepPlan, begin: int, end: int) -> tuple[int, str]:
         """The smallest clock among a step's witnesses, µs, and whose it is."""

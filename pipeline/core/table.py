@@ -11,7 +11,7 @@ from pipeline.core.plan import Plan, StepPlan
 from pipeline.core.point import Point
 from pipeline.core.proof import Proof, Prover, Standing
 from pipeline.core.seen import Seen
-from pipeline.core.visits import Visits
+from pipeline.core.visits import SLACK, Visits
 from schemas.errors import Invalid
 from schemas.times import parse_time
 from schemas.verdict import Drop, DropKind, Finding, FindingKind, Status, Wait
@@ -60,11 +60,17 @@ class Table:
         self.pending = 0
 
     def judge(self, owed: Owed, visits: Visits | None) -> Point | None:
-        """Add what an obligation amounts to. Returns when it was done as far as anyone can tell, if nobody heard."""
+        """Add what an obligation amounts to. Returns when it was done as far as anyone can tell, if nobody heard.
+
+        It takes a moment of hearing at least: what was due before it was owed (a promise that was over, a failure that nobody
+        may retry) would else be proven by hearing nothing at all.
+        """
         step, instance, at, due, lost_at, _, _ = owed
+        moment = at.begin + SLACK
+        due, lost_at = max(due, moment), max(lost_at, moment)
         now, contested, unknown = self.knowledge.control_time, self._contested(owed), None
         if visits is not None and visits.failed_at is not None:
-            retried = visits.failed_at + step.spec.retry_within
+            retried = visits.failed_at + max(step.spec.retry_within, SLACK)
             proof = self._ask(step, instance, visits.failed_at, retried)
             if proof.standing is Standing.PROVEN and not contested:
                 self._drop(owed, Status.FAILED, visits)
@@ -132,8 +138,7 @@ class Table:
         if not at.assumed:
             self._drop(owed, Status.UNKNOWN, visits, proof.deaf)
         if self.knowledge.control_time <= owed.lost_at:
-            self.waits.add(Wait(step.system, owed.lost_at))
-            self.waits.update(Wait(system, owed.lost_at) for system in proof.deaf)
+            self.waits.update(Wait(system, owed.lost_at) for system in (step.system, *proof.deaf))
         elif not at.assumed:
             self.findings.append(Finding(FindingKind.UNRESOLVED, step.name, step.system, owed.instance))
         if proof.resumed is None:
