@@ -76,8 +76,24 @@ def _headline(case: Case) -> str:
     word = more if many else one
     if drop is None:
         return f"{subject} {word}"
+    if _beside(case, drop):
+        missing = "is missing" if verdict.status == Status.LOST else "is overdue"
+        return f"{subject} itself went on, but something beside it {missing}: {_missing(case, drop, 'it')}"
     part = part_of(case, drop)
     return f"{f'{part} of {subject}' if part else subject} {word}: {_missing(case, drop, 'they' if many else 'it')}"
+
+
+def _beside(case: Case, drop: Drop) -> bool:
+    """Whether what is missing leads nowhere and the rest has gone on without it: a confirmation, not the order."""
+    spec = case.spec(drop.to_step)
+    if spec is None or spec.end or drop.status == Status.FAILED or drop.instance or drop.missing:
+        return False
+    if any(drop.to_step in other.after.steps for other in case.flow.steps.values()):
+        return False
+    past = {drop.to_step, drop.from_step}
+    return any(
+        hop.outcome == Outcome.DONE and hop.step not in past and time_of(hop) > drop.since for hop in case.verdict.hops
+    )
 
 
 def _missing(case: Case, drop: Drop, who: str) -> str:
@@ -135,6 +151,9 @@ def _drop_place(case: Case, drop: Drop) -> str:
     if drop.from_step is None:
         return f"we have seen nothing of it before that{due}"
     source = names.system(drop.from_system, drop.from_step)
+    if _beside(case, drop):
+        whole = f"{case.subject} was last seen {_last(case)}"
+        return f"it should have followed {names.step(drop.from_step)} at {source} {clock.ago(drop.since)}{due}; {whole}"
     seen = f"it was last seen at {source} after {names.step(drop.from_step)} {clock.ago(drop.since)}"
     if drop.from_system == drop.system:
         return f"{seen} and should have gone on there{due}"

@@ -160,11 +160,16 @@ def _systems(
         for step in flow.steps.values()
     }
     unknown = Counter(system for entry in missing if entry.status == Status.UNKNOWN for system in entry.silent)
+    # What is unknown tonight may rest on a silence of days ago: it is shown from where those were last seen.
+    asked: dict[str, int] = {}
+    for entry in missing:
+        for system in entry.silent if entry.status == Status.UNKNOWN else ():
+            asked[system] = min(entry.since, asked.get(system, begin))
     heard = []
     for system in sorted(names | set(unknown)):
         hearing, spec = knowledge.of(system), bench.landscape.systems.get(system)
         through = None if hearing.clock <= NEVER else hearing.clock
-        deaf = () if hearing.unvouched else hearing.deaf_within(begin, max(begin, end))
+        deaf = () if hearing.unvouched else hearing.deaf_within(asked.get(system, begin), max(begin, end))
         heard.append(
             SystemHeard(
                 system, spec.says if spec else "", through, deaf, hearing.silent, hearing.unvouched, unknown[system]

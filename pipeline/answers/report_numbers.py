@@ -71,7 +71,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class SystemHeard:
-    """How a system was heard over the day: ``deaf``: intervals µs within it; ``unknown``: verdicts that this leaves unknown."""
+    """How a system was heard over the day: ``deaf``: intervals µs within it, or since what
+    they leave unknown was last seen; ``unknown``: verdicts that this leaves unknown."""
 
     system: str
     says: str

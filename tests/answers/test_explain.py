@@ -9,8 +9,24 @@ import pytest
 from pipeline.answers.explain import explain
 from schemas.flow import Flow
 from schemas.landscape import KeyType
-from schemas.verdict import Drop, DropKind, FindingKind, Status
-from tests.answers.cases import BARE, CARRIER, LANDSCAPE, NOW, SPOKEN, SYSTEMS, VERDICTS, WAREHOUSE, drop, verdict
+from schemas.times import HOUR
+from schemas.verdict import Drop, DropKind, FindingKind, Hop, Outcome, Status
+from tests.answers.cases import (
+    BARE,
+    CARRIER,
+    LANDSCAPE,
+    NOW,
+    PAID,
+    PLACED,
+    SHOP,
+    SPOKEN,
+    SYSTEMS,
+    THEN,
+    VERDICTS,
+    WAREHOUSE,
+    drop,
+    verdict,
+)
 
 JARGON = (
     "hop", "span", "transit", "witness", "verdict", "stalled", "unvouched", "obligation", "fold", "epoch", "marker", "instance",
@@ -92,6 +108,18 @@ def test_each_finding_has_its_own_words() -> None:
 )  # fmt: skip
 def test_it_says(name: str, said: str) -> None:
     assert said in text_of(name)
+
+
+def test_what_is_missing_beside_an_order_that_went_on_is_not_called_a_lost_order() -> None:
+    content = BARE.model_dump(mode="json")
+    content["steps"]["mailed"] = {"system": SHOP, "after": "paid", "within": "30m"}
+    flow = Flow.model_validate(content)
+    mail = drop(DropKind.BETWEEN, to_step="mailed", system=SHOP)
+    later = Hop("picked", WAREHOUSE, "", 1, None, THEN + 5 * HOUR, Outcome.DONE, None, ("ev-3",))
+    said = explain(verdict(Status.LOST, mail, hops=(PLACED, PAID, later)), flow, LANDSCAPE, transaction_id="1", now=NOW)
+    assert said.sentences[0].startswith("Order 1 itself went on, but something beside it is missing")
+    alone = explain(verdict(Status.LOST, mail), flow, LANDSCAPE, transaction_id="1", now=NOW)
+    assert alone.sentences[0].startswith("Order 1 is lost")
 
 
 def test_the_flows_own_words_are_used() -> None:
