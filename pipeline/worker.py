@@ -44,13 +44,18 @@ class Stopping(Exception):  # noqa: N818  (a request, not an error)
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How much at once, how long to pause. Times in µs, but ``patience`` and backoffs in seconds (None: for ever)."""
+    """How much at once, how long to pause. Times in µs, but ``patience`` and backoffs in seconds (None: for ever).
+
+    ``tick_every``: between words of progress while nothing comes in. ``pulse_every``: the longest that control may stand still
+    while we live, less than half of the shortest lease: leases of sources that died run on control time.
+    """
 
     max_records: int = 5_000
     poll_ms: int = 200
     max_due: int = 5_000
     capacity: int = 1_000_000
     tick_every: int = 5 * SECOND
+    pulse_every: int = 2 * SECOND
     first_backoff: float = 0.2
     longest_backoff: float = 10.0
     patience: float | None = None
@@ -128,6 +133,7 @@ class Worker:
         self._known_version = -1
         self._queue: dict[Transaction, None] = {}
         self._ticked = NEVER
+        self._moved = (-1, NEVER)
 
     # The loop ------------------------------------------------------------------------------------------------------
 
@@ -179,7 +185,7 @@ class Worker:
         if polled:
             self._batch(polled)
         due = self._judge_due()
-        if not polled and not due:
+        if not polled:
             self._tick()
         return bool(polled) or due or bool(self._ownership.wanted)
 
@@ -267,9 +273,18 @@ class Worker:
         if proved:
             self._refresh()
         for partition in proved:
+            self._insist(lambda number=partition: self._rewind(number))  # type: ignore[misc]
             self._ownership.activate(partition)
-            self._insist(lambda number=partition: self._ledger.open(number, self._knowledge))  # type: ignore[misc]
+            self._insist(lambda number=partition: self._ledger.open(number))  # type: ignore[misc]
         self._consumer.resume(proved)
+
+    def _rewind(self, partition: int) -> None:
+        """Read on from what is committed: what was polled before ownership was proved was not worked on."""
+        committed = self._consumer.committed([partition])[partition]
+        if committed is None:
+            committed = self._consumer.beginning_offsets([partition])[partition]
+        if self._consumer.position(partition) != committed:
+            self._consumer.seek(partition, committed)
 
     def _refresh(self) -> None:
         """Make what control says by now the knowledge to judge by, and queue whom a changed hearing concerns."""
@@ -278,6 +293,7 @@ class Worker:
         if len(self.fold.published) != len(self.flows.all()):
             self.flows = self.fold.flows()
             self._ledger.use(self.flows)
+        self._trust.follow(self.fold.distrusted())
         before, self._knowledge = self._knowledge, knowledge_of(self.fold, self.flows)
         self._known_version = self.fold.version
         if _heard_otherwise(before, self._knowledge):
@@ -312,6 +328,10 @@ class Worker:
         self._write(said)
 
     def _write(self, said: Said) -> None:
+        if said.flips:
+            # A verdict loses by its version; a flip is numbered by what we believe to be the last. So we look once more.
+            self._read_control()
+            said = said.without(self._ownership.fenced())
         if any(flip.body for flip in said.flips):
             self._insist(lambda: self._diary.write(self.fold, force=True))
         if said.flips:
@@ -397,11 +417,14 @@ class Worker:
 
     def _tick(self, *, force: bool = False) -> None:
         """Say how far we are while nothing comes in. What was asked of the log before is what we may vouch for."""
-        now = self._pacing()
-        if not force and self._ticked != NEVER and now - self._ticked < self.policy.tick_every:
+        now, active = self._pacing(), self._ownership.active
+        still = self._stands_still(now)
+        if force or not 0 <= now - self._ticked < self.policy.tick_every:
+            self._ticked, speakers = now, list(active)
+        elif still:
+            speakers = list(active)[:1]
+        else:
             return
-        self._ticked = now
-        active = self._ownership.active
         if not active:
             return
         read_to = self.fold.now
@@ -409,8 +432,24 @@ class Worker:
         for number, owned in active.items():
             if self._consumer.position(number) == owned.position >= ends.get(number, 0) and read_to != NEVER:
                 owned.through = max(owned.through, read_to)
-        self._insist(lambda: self._ownership.announce(active))
+        self._insist(lambda: self._ownership.announce(speakers))
+        self._insist(self._note_departed)
         self._insist(lambda: self._diary.write(self.fold))
+
+    def _stands_still(self, now: int) -> bool:
+        """Whether nobody moved control time for long. A clock of ours that jumped back is no reason to wait."""
+        position, since = self._moved
+        if position != self.fold.position:
+            self._moved = (self.fold.position, now)
+            return False
+        return not 0 <= now - since < self.policy.pulse_every
+
+    def _note_departed(self) -> None:
+        """Write down who is gone by time alone: whoever reads control when it is compacted cannot tell any more."""
+        records = [control_record(record) for record in self.fold.departed()]
+        if records:
+            self._sink.produce(records)
+            self._read_control()
 
     def _caught_up(self, ends: dict[int, int], control_end: int) -> bool:
         """Whether everyone together has processed both topics up to these ends, and what was forwarded on the way."""
@@ -437,7 +476,7 @@ class Worker:
 
         Raises ``Unavailable`` once ``patience`` is over and ``Stopping`` when asked to stop; ``Fenced`` at once.
         """
-        pause, waited = self.policy.first_backoff, 0.0
+        pause, waited, retried = self.policy.first_backoff, 0.0, False
         while True:
             try:
                 result = operation()
@@ -452,10 +491,10 @@ class Worker:
                 log.warning("%s; trying again in %.1f s", error, pause)
                 self._keep_membership()
                 self._stop.wait(pause)
-                waited += pause
+                waited, retried = waited + pause, True
                 pause = min(2 * pause, self.policy.longest_backoff)
             else:
-                if waited and hasattr(self, "_ownership"):
+                if retried and hasattr(self, "_ownership"):
                     self._consumer.resume([n for n in self._ownership.active if n in self._consumer.assignment()])
                 return result
 

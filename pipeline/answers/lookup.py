@@ -14,7 +14,7 @@ from pipeline.answers.explain import Explanation, explain
 from pipeline.answers.judging import Bench, chunks, known_through
 from pipeline.core.hearing import Knowledge
 from pipeline.errors import Invalid
-from pipeline.store.contract import FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
+from pipeline.store.contract import UNJUDGED, FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
 from schemas.flow import Flow
 from schemas.verdict import Verdict
 from schemas.wire import Observed
@@ -51,7 +51,8 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
     events = bench.store.load_events(shown)
     keys: dict[Transaction, list[KeyRow]] = {}
     for row in bench.store.keys_of(shown):
-        keys.setdefault((row.transaction_type, row.transaction_id), []).append(row)
+        if row.key_type != UNJUDGED:
+            keys.setdefault((row.transaction_type, row.transaction_id), []).append(row)
     knowledge = bench.knowledge(as_of)
     found: list[Found] = []
     for transaction in shown:

@@ -277,10 +277,9 @@ class ControlFold:
 
     def hearing(self, system: str) -> Hearing:
         """How a system was heard, as far as control was read."""
-        keys = self._by_system.get(system)
-        if not keys:
+        epochs = [epoch for key in self._by_system.get(system, ()) if not (epoch := self.epochs[key]).begins]
+        if not epochs:
             return Hearing(system, self.processed(), unvouched=True)
-        epochs = [self.epochs[key] for key in keys]
         active = [epoch for epoch in epochs if epoch.live or epoch.open or epoch.leaving]
         down = [epoch for epoch in epochs if self._lost(epoch)]
         silent = not active and bool(down)

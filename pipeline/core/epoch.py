@@ -121,8 +121,18 @@ class Epoch:
 
     @property
     def leaving(self) -> bool:
-        """Said goodbye, and not all that it sent is processed: until then the system's other sources wait for it."""
-        return bool(self.goodbye) and not self.goodbye_settled and not self.distrusted
+        """Said goodbye, and not all that it sent is processed: until then the system's other sources wait for it.
+
+        Not for an import, which vouches for the time before it began: until it is settled, that time is not covered; and what
+        an import before it had covered stays so, however often the same is loaded.
+        """
+        return bool(self.goodbye) and not (self.goodbye_settled or self.distrusted) and self.since >= self.boot
+
+    @property
+    def begins(self) -> bool:
+        """An import (or a collector of what was before it) that said hello and nothing else: it changes nothing yet. Its hello and
+        goodbye come together, and who reads between them must not take back what an earlier one had covered."""
+        return self.since < self.boot and self.through == NEVER and self.expired_at is None
 
     @property
     def state(self) -> str:

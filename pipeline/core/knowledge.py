@@ -106,6 +106,8 @@ def facts_of(fold: ControlFold) -> dict[tuple[str, str, str, int], tuple[int, in
     }
     for system in fold.systems():
         heard = fold.hearing(system)
+        if heard.unvouched:
+            continue
         detail = json.dumps({"deaf": heard.deaf, "silent": heard.silent}, separators=(",", ":"))
         facts[system, "system", "", 0] = (heard.clock, 0, detail)
     for (source, epoch), skew in fold.skews().items():

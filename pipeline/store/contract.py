@@ -24,6 +24,10 @@ from schemas.wire import Observed
 # (key type, value) of a transaction.
 Transaction = tuple[str, str]
 
+# Key type of rows that name a partition: the transactions that lived there when no flow judged them. They have no verdict by
+# which the partition's next owner would know that they have events.
+UNJUDGED = "(no flow)"
+
 
 class EventRow(NamedTuple):
     """An event of a transaction. ``body``: its JSON as received (``source``/``epoch`` may be missing there: columns rule)."""

@@ -35,8 +35,15 @@ class Agenda:
             if wait.time < _reached(wait.system, knowledge):
                 # Judged with this very knowledge and still waiting: due again when the system is heard otherwise.
                 self._asleep.setdefault(wait.system, set()).add(transaction)
+                self._marks.setdefault(wait.system, _mark(wait.system, knowledge))
             elif wait not in before:
                 heapq.heappush(self._heaps.setdefault(wait.system, []), (wait.time, transaction))
+
+    def restore(self, transaction: Transaction, waits: Iterable[Wait]) -> None:
+        """Take over what somebody else left: whatever is over by now was not judged with what we know."""
+        self.waiting[transaction] = tuple(waits)
+        for wait in self.waiting[transaction]:
+            heapq.heappush(self._heaps.setdefault(wait.system, []), (wait.time, transaction))
 
     def drop(self, transactions: Iterable[Transaction]) -> None:
         for transaction in transactions:
@@ -58,10 +65,7 @@ class Agenda:
     def _wake(self, knowledge: Knowledge) -> None:
         """A system is heard otherwise than when its sleepers were judged: they are due once more."""
         for system, sleepers in list(self._asleep.items()):
-            hearing = knowledge.of(system)
-            mark = (hearing.silent, hearing.deaf, hearing.unvouched)
-            known = self._marks.setdefault(system, mark)
-            if known == mark:
+            if self._marks[system] == _mark(system, knowledge):
                 continue
             del self._marks[system], self._asleep[system]
             heap = self._heaps.setdefault(system, [])
@@ -69,6 +73,11 @@ class Agenda:
                 for wait in self.waiting.get(transaction, ()):
                     if wait.system == system:
                         heapq.heappush(heap, (wait.time, transaction))
+
+
+def _mark(system: str, knowledge: Knowledge) -> tuple[object, ...]:
+    hearing = knowledge.of(system)
+    return (hearing.silent, hearing.deaf, hearing.unvouched)
 
 
 def _reached(system: str, knowledge: Knowledge) -> int:

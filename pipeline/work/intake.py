@@ -21,6 +21,7 @@ MAX_DEPTH = 16
 _HEADERS_KEPT = 50_000
 _PLANS_KEPT = 10_000
 _PAYLOAD_KEPT = 256 * 1024
+_RECORD_BYTES = 384 * 1024
 REASON = "ls-reason"
 
 
@@ -125,13 +126,15 @@ class Intake:
             self._metas[record.headers] = meta
         source = (meta.source, meta.epoch) if meta.source else ("", record.partition)
         if source in self._trust.aside:
+            self._trust.refused(source)
             self._refuse(record, meta, 0, "its source was set aside: its input is mostly bad", "", record.value, batch)
             return
         if meta.reason:
             self._refuse(record, meta, 0, meta.reason, "", record.value, batch)
+            self._judge_source(source, 0, 1, batch)
             return
         if meta.kind == "rejudge":
-            self._rejudge(record, batch)
+            self._rejudge(record, meta, batch)
             return
         if meta.kind != "event":
             self._refuse(
@@ -151,15 +154,24 @@ class Intake:
             events, bodies, bad = [], [], [wire.Bad(0, error.reason, "", record.value)]
         for fault in bad:
             self._refuse(record, meta, fault.place, fault.reason, fault.field, fault.payload, batch)
-        if self._trust.note(source, len(events), len(bad)) and meta.source:
-            batch.aside.append(source)
+        self._judge_source(source, len(events), len(bad), batch)
         batch.events += len(events)
         for event, line in zip(events, bodies, strict=True):
             event.recorded_at = event.time if meta.imported else record.append_time
             event.via = meta.via
-            self._route(event, line, record, meta, batch)
+            fault = self._route(event, line, record, meta, batch)
+            if fault:
+                place = _place(line, bodies, bad)
+                self._refuse(record, meta, place, *fault, line, batch)
 
-    def _route(self, event: Observed, line: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
+    def _judge_source(self, source: SourceKey, good: int, bad: int, batch: Batch) -> None:
+        if self._trust.note(source, good, bad) and source[0]:
+            batch.aside.append(source)
+
+    def _route(
+        self, event: Observed, line: bytes, record: LogRecord, meta: Meta, batch: Batch
+    ) -> tuple[str, str] | None:
+        """To the transactions that live here, and on to where the others do. Returns reason and field where it is refused."""
         keys = event.keys
         names = tuple(keys)
         plan = self._plans.get(names)
@@ -170,10 +182,7 @@ class Intake:
             plain = normalise(value)
             if plain != value:
                 if not plain:
-                    self._refuse(
-                        record, meta, 0, "nothing is left of the key when normalised", f"keys.{name}", line, batch
-                    )
-                    return
+                    return "nothing is left of the key when normalised", f"keys.{name}"
                 event.keys = {**event.keys, name: plain}
         if event.keys is not keys:
             # What is stored must read back under the key by which it was routed.
@@ -190,7 +199,7 @@ class Intake:
                 elsewhere.setdefault(home, key)
         if not owned and not elsewhere:
             self._park(event, line, record, batch)
-            return
+            return None
         for transaction in owned:
             found = batch.arrivals.get(transaction)
             if found is None:
@@ -201,12 +210,12 @@ class Intake:
         # A copy was sent to this partition for the transactions that live here, and the original went to the others.
         if elsewhere and (meta.depth == 0 or not owned):
             if meta.depth >= MAX_DEPTH:
-                self._refuse(record, meta, 0, f"forwarded {MAX_DEPTH} times", "", line, batch)
-                return
+                return f"forwarded {MAX_DEPTH} times", ""
             for home, key in elsewhere.items():
                 batch.forwards.setdefault((record.partition, meta.depth + 1, home, meta.imported), []).append(
                     (key, event)
                 )
+        return None
 
     def _plan(self, names: tuple[str, ...]) -> KeyPlan:
         """How events that carry just these key types are treated; there are few such sets."""
@@ -224,8 +233,12 @@ class Intake:
         for name, value in event.keys.items():
             batch.parked.append(ParkedRow(f"{event.id}|{name}:{value}", name, value, record.partition, event, line))
 
-    def _rejudge(self, record: LogRecord, batch: Batch) -> None:
+    def _rejudge(self, record: LogRecord, meta: Meta, batch: Batch) -> None:
         kind, _, value = record.key.decode("utf-8", "replace").partition(":")
+        if crc32(record.key) % self._partitions != record.partition:
+            fault = "a request to judge again that lies in a partition where its transaction does not live"
+            self._refuse(record, meta, 0, fault, "", record.value, batch)
+            return
         batch.rejudge.append((kind, value))
         batch.homes.setdefault((kind, value), record.partition)
 
@@ -248,15 +261,35 @@ class Intake:
         )
 
 
+def _place(line: bytes, bodies: list[bytes], bad: list[wire.Bad]) -> int:
+    """Where in its record an event that was good at first stood."""
+    taken = {fault.place for fault in bad}
+    places = (place for place in range(len(bodies) + len(taken)) if place not in taken)
+    return next(place for place, body in zip(places, bodies, strict=False) if body is line)
+
+
+def _portions(copies: list[tuple[bytes, Observed]]) -> Iterable[list[tuple[bytes, bytes]]]:
+    """(key, JSON) in portions that one record can hold: the log takes a megabyte, an event may have a quarter of that."""
+    part: list[tuple[bytes, bytes]] = []
+    size = 0
+    for key, event in copies:
+        line = wire.encode([event])
+        if part and (len(part) >= 500 or size + len(line) > _RECORD_BYTES):
+            yield part
+            part, size = [], 0
+        part.append((key, line))
+        size += len(line) + 1
+    yield part
+
+
 def forward_records(batch: Batch) -> Iterable[tuple[int, int, int, Record]]:
     """Records to produce: (read from, depth, to, record). Copies for one partition share a record."""
     for (origin, depth, home, imported), copies in batch.forwards.items():
-        for start in range(0, len(copies), 500):
-            part = copies[start : start + 500]
+        for part in _portions(copies):
             headers: list[tuple[str, bytes]] = [(wire.KIND, b"event"), (wire.DEPTH, str(depth).encode())]
             if imported:
                 headers.append((wire.IMPORT, b"1"))
-            body = wire.encode(event for _, event in part)
+            body = b"\n".join(line for _, line in part)
             if len(part) > 1:
                 headers.append((wire.ENCODING, LZ4))
                 body = wire.compress(body)

@@ -13,25 +13,33 @@ from pipeline.core.hearing import Knowledge
 from pipeline.core.judge import judge, meets
 from pipeline.core.plan import plan_of
 from pipeline.core.state import State
-from pipeline.store.contract import EventRow, FlipRow, KeyRow, Reader, Transaction, VerdictRow
+from pipeline.store.contract import UNJUDGED, EventRow, FlipRow, KeyRow, Reader, Transaction, VerdictRow
 from pipeline.work.agenda import Agenda
 from pipeline.work.intake import Arrived
 from pipeline.work.members import Members
 from pipeline.work.rows import flip_of, row_of
 from schemas.flow import Flows
 from schemas.verdict import Wait
+from schemas.wire import Observed
 
 _LOAD_AT_ONCE = 1_000
 
 
 @dataclass(slots=True)
 class Entry:
-    """One transaction in memory. ``rows``: flow to what the store's winning verdict row says."""
+    """One transaction in memory. ``rows``: flow to what the store's winning verdict row says.
+
+    ``keys``: those that were written. Nothing is taken for written that was read back: a crash may have come between the
+    events and what follows from them, so ``unsaid`` has it judged, and its keys written, once more.
+    """
 
     state: State
     partition: int
     rows: dict[str, VerdictRow] = field(default_factory=dict)
-    keys: frozenset[tuple[str, str]] = frozenset()
+    keys: set[tuple[str, str]] = field(default_factory=set)
+    last_keys: dict[str, str] = field(default_factory=dict)
+    latest: list[Observed] = field(default_factory=list)
+    unsaid: bool = True
 
 
 @dataclass(slots=True)
@@ -41,6 +49,18 @@ class Said:
     verdicts: list[VerdictRow] = field(default_factory=list)
     flips: list[FlipRow] = field(default_factory=list)
     keys: list[KeyRow] = field(default_factory=list)
+
+    def without(self, partitions: Iterable[int]) -> Said:
+        """What is left where somebody else speaks for these partitions by now."""
+        gone = frozenset(partitions)
+        if not gone:
+            return self
+        lost = {row[:3] for row in self.verdicts if row.partition in gone}
+        return Said(
+            [row for row in self.verdicts if row.partition not in gone],
+            [row for row in self.flips if row[:3] not in lost],
+            self.keys,
+        )
 
 
 class Ledger:
@@ -71,10 +91,12 @@ class Ledger:
 
     # Partitions ----------------------------------------------------------------------------------------------------
 
-    def open(self, partition: int, knowledge: Knowledge) -> int:
+    def open(self, partition: int) -> int:
         """Take over a partition: who is known, who waits for what. Returns how many are open."""
         for transaction in self._store.known_transactions([partition]):
             self._members.add(transaction)
+        for key in self._store.find_keys(f"partition {partition}", UNJUDGED):
+            self._members.add((key.transaction_type, key.transaction_id))
         waits: dict[Transaction, list[Wait]] = {}
         for row in self._store.open_verdicts([partition]):
             transaction = (row.key_type, row.transaction_id)
@@ -83,7 +105,7 @@ class Ledger:
             if row.body:
                 self.troubled[transaction] = partition
         for transaction, found in waits.items():
-            self._wait(transaction, found, knowledge)
+            self.agenda.restore(transaction, _earliest(found))
         return len(waits)
 
     def close(self, partitions: Iterable[int]) -> None:
@@ -124,7 +146,6 @@ class Ledger:
             for event in events.get(transaction, ()):
                 entry.state.merge(event)
             entry.rows = {row.flow: row for row in rows.get(transaction, ())}
-            entry.keys = _keys_of(entry.state)
             self._events += len(entry.state)
             self._entries[transaction] = entry
 
@@ -149,9 +170,11 @@ class Ledger:
             before = len(entry.state)
             changed = False
             for event, _ in arrived:
-                changed = entry.state.merge(event) or changed
+                if entry.state.merge(event):
+                    changed = True
+                    entry.latest.append(event)
             self._events += len(entry.state) - before
-            if changed or not entry.rows:
+            if changed or entry.unsaid:
                 touched.append(transaction)
         return touched
 
@@ -181,8 +204,10 @@ class Ledger:
             flow = self._flows.in_force(name, earliest, ended=ended)
             if not meets(entry.state, flow, knowledge):
                 continue
-            verdict = judge(entry.state, flow, knowledge)
+            verdict = judge(entry.state, flow, knowledge, detail=False)
             row, changed, speaks = row_of(transaction, verdict, entry.partition, knowledge.control_time, before)
+            # Said under an older fence: once more under ours, so that what a zombie may yet write of it loses.
+            changed = changed or (before is not None and before.version >> 32 != source.fence)
             if changed:
                 row = row._replace(version=source.next(), flip=row.flip + speaks)
                 said.verdicts.append(row)
@@ -195,6 +220,8 @@ class Ledger:
         self._remember(transaction, entry.partition, stays_open, leans)
         self._wait(transaction, waits, knowledge)
         self._find_by(transaction, entry, said)
+        if not entry.rows:
+            said.keys.append(KeyRow(UNJUDGED, f"partition {entry.partition}", *transaction, earliest))
 
     def _remember(self, transaction: Transaction, partition: int, stays_open: bool, leans: bool) -> None:
         if stays_open:
@@ -207,18 +234,23 @@ class Ledger:
             self.troubled.pop(transaction, None)
 
     def _wait(self, transaction: Transaction, waits: Sequence[Wait], knowledge: Knowledge) -> None:
-        earliest: dict[str, Wait] = {}
-        for wait in waits:
-            known = earliest.get(wait.system)
-            if known is None or wait.time < known.time:
-                earliest[wait.system] = wait
-        self.agenda.set(transaction, tuple(earliest.values()), knowledge)
+        self.agenda.set(transaction, _earliest(waits), knowledge)
 
     def _find_by(self, transaction: Transaction, entry: Entry, said: Said) -> None:
-        keys = _keys_of(entry.state) | {transaction}
-        for kind, value in sorted(keys - entry.keys):
-            said.keys.append(KeyRow(kind, value, transaction[0], transaction[1], entry.state.earliest))
-        entry.keys = keys
+        """Rows for the keys by which the transaction can be found and was not before."""
+        known, last = entry.keys, entry.last_keys
+        new = [] if transaction in known else [transaction]
+        for event in entry.state if entry.unsaid else entry.latest:
+            # Most events of a transaction carry the same keys: one comparison instead of a set of pairs.
+            if event.keys != last:
+                last = event.keys
+                new.extend(pair for pair in last.items() if pair not in known)
+        entry.last_keys, entry.unsaid, entry.latest = last, False, []
+        if new:
+            seen_at = entry.state.earliest
+            for kind, value in sorted(set(new)):
+                said.keys.append(KeyRow(kind, value, transaction[0], transaction[1], seen_at))
+            known.update(new)
 
     def evict(self) -> None:
         """Let go of what was not used for longest."""
@@ -241,5 +273,11 @@ class VersionSource:
         return self._next
 
 
-def _keys_of(state: State) -> frozenset[tuple[str, str]]:
-    return frozenset(pair for event in state for pair in event.keys.items())
+def _earliest(waits: Iterable[Wait]) -> tuple[Wait, ...]:
+    """The first per system: judging again then returns the next."""
+    earliest: dict[str, Wait] = {}
+    for wait in waits:
+        known = earliest.get(wait.system)
+        if known is None or wait.time < known.time:
+            earliest[wait.system] = wait
+    return tuple(earliest.values())

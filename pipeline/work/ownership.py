@@ -21,11 +21,13 @@ def control_record(record: Control) -> Record:
 
 @dataclass(slots=True)
 class Owned:
-    """A partition in work. ``announced``: the last progress, to write none twice."""
+    """A partition in work. ``position``: next offset to read. ``known``: how far it was when we took over, by a progress that
+    counts: its owner may have announced what it did not commit any more. ``announced``: the last progress, to write none twice."""
 
     partition: int
     versions: VersionSource
     position: int
+    known: int = 0
     through: int = NEVER
     forwarded: dict[int, dict[int, int]] = field(default_factory=dict)
     announced: tuple[object, ...] = ()
@@ -38,7 +40,7 @@ class Owned:
         return Progress(
             partition=self.partition,
             fence=self.versions.fence,
-            position=self.position,
+            position=max(self.position, self.known),
             through=max(self.through, 0),
             forwarded=self.forwarded,
         )
@@ -104,6 +106,8 @@ class Ownership:
             partition,
             VersionSource(fence),
             position=self._consumer.position(partition),
+            known=known.position,
+            through=known.through,
             forwarded={depth: dict(offsets) for depth, offsets in known.forwarded.items()},
         )
         self.active[partition] = owned
@@ -119,15 +123,16 @@ class Ownership:
 
     def announce(self, partitions: Iterable[int]) -> int:
         """Write progress where there is any to tell. Returns how many records."""
-        records = []
+        news: list[tuple[Owned, tuple[object, ...], Record]] = []
         for number in partitions:
             owned = self.active.get(number)
             if owned is None:
                 continue
             told = (owned.position, owned.through, repr(owned.forwarded))
             if told != owned.announced:
-                records.append(control_record(owned.progress()))
-                owned.announced = told
-        if records:
-            self._sink.produce(records)
-        return len(records)
+                news.append((owned, told, control_record(owned.progress())))
+        if news:
+            self._sink.produce([record for *_, record in news])
+        for owned, told, _ in news:
+            owned.announced = told
+        return len(news)

@@ -36,6 +36,14 @@ def test_before_a_marker_is_settled_a_clock_stands_at_since(topic: Topic) -> Non
     assert topic.clock() == 102
 
 
+def test_a_collector_that_dies_after_its_hello_is_silent(topic: Topic) -> None:
+    topic.hello(100, since=0)
+    assert topic.hearing().unvouched
+    topic.marker(102, "other", system="B")
+    topic.alive(104, 120, "other", system="B")
+    assert topic.hearing().silent
+
+
 def test_a_live_sources_clock_never_passes_control_time_less_the_grace(topic: Topic) -> None:
     topic.hello(100)
     topic.marker(102, through=500)
@@ -104,6 +112,21 @@ def test_a_closed_source_keeps_its_systems_clock_until_all_it_sent_is_processed(
     assert topic.clock() == 100
     topic.progress(141, 0, 7)
     assert topic.clock() == 131
+
+
+def test_what_is_loaded_again_takes_no_clock_back(topic: Topic) -> None:
+    topic.own(100, 0)
+    topic.hello(500, "load", 400, boot=400, since=0)
+    topic.goodbye(500, "load", 400, through=450, acked={0: 7}, state="closed")
+    topic.progress(501, 0, 7)
+    before = topic.hearing()
+    topic.hello(600, "load", 570, boot=570, since=0)
+    assert topic.hearing() == before, "nor does who reads between its hello and its goodbye see anything else"
+    topic.goodbye(600, "load", 570, through=590, acked={0: 14}, state="closed")
+    assert topic.clock() == 450
+    assert topic.deaf(0, 400) == []
+    topic.progress(601, 0, 14)
+    assert topic.clock() == 590
 
 
 def test_a_goodbye_that_a_new_run_overtakes_still_waits_for_its_events(topic: Topic) -> None:
