@@ -13,10 +13,11 @@ class Ends:
     """The ends of one state.
 
     ``reached``: (step, instance) of valid ends to when (µs). ``closed``: the one that ended the whole transaction, the earliest.
-    ``lapsed``: what time alone has completed. ``open``: lapses that are not decided: step, until when, and the proof so far.
+    ``gone``: what an end of one instance has lifted for it. ``lapsed``: what time alone has completed. ``open``: lapses that
+    are not decided: step, until when, and the proof so far.
     """
 
-    __slots__ = ("_kept", "_lifted", "closed", "lapsed", "open", "prover", "reached", "seen")
+    __slots__ = ("_kept", "closed", "gone", "lapsed", "open", "prover", "reached", "seen")
 
     def __init__(self, seen: Seen, prover: Prover):
         self.seen, self.prover = seen, prover
@@ -25,7 +26,7 @@ class Ends:
         self.lapsed: dict[Key, Point] = {}
         self.open: list[tuple[StepPlan, int, Proof]] = []
         self._kept: frozenset[str] = frozenset()
-        self._lifted: set[Key] = set()
+        self.gone: set[Key] = set()
         first = 0
         for step in seen.plan.closing:
             for instance in seen.named(step):
@@ -45,12 +46,12 @@ class Ends:
         """Whether an end has lifted what is owed: all but its own, or for one instance that of this instance."""
         if self.closed is not None and step.name not in self._kept:
             return True
-        return bool(self._lifted) and (step.name, instance) in self._lifted
+        return (step.name, instance) in self.gone
 
     def _lift(self, end: StepPlan, instance: str) -> None:
         for step in self.seen.plan.order:
             if step.per == end.per and step.name not in self.seen.plan.under[end.name]:
-                self._lifted.add((step.name, instance))
+                self.gone.add((step.name, instance))
 
     def _reach(self, step: StepPlan, instance: str) -> int | None:
         """When an end was reached, if it counts: a cancellation after the point of no return lifts nothing."""

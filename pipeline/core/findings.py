@@ -20,7 +20,9 @@ def observed(review: Review, state: State) -> list[Finding]:
         if visits.done:
             if len(visits.done) > 1 and (instance or step.per is None):
                 found += _repeated(review, step, visits)
-            disorder = max(visits.disorder, _before_its_time(review, step, visits))
+            disorder = visits.disorder
+            if not visits.in_order:
+                disorder = max(disorder, _before_its_time(review, step, visits))
             if disorder > SLACK:
                 found.append(Finding(FindingKind.OUT_OF_ORDER, name, step.system, instance, disorder))
     if path.unexpected:

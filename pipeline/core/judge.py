@@ -167,7 +167,7 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool):
         return None
     try:
-        amount = float(str(value))
+        amount = float(value) if isinstance(value, (int, float)) else float(str(value))
     except (ValueError, OverflowError):
         return None
     return amount if abs(amount) < 1e15 else None

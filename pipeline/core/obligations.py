@@ -52,10 +52,19 @@ class Review:
     def _judge(self, step: StepPlan, instance: str) -> None:
         key = (step.name, instance)
         visits = self.path.visits.get(key)
-        at = self.since.owed(step, instance) if step.before else self.since.origin(step, visits)
         if step.closing:
-            self._end(step, key, visits, at)
+            if key in self.ends.reached:
+                self._end(step, key, visits)
             return
+        if (
+            visits is None
+            and not step.owed
+            and key not in self.seen.implied
+            and step.spec.lapses is None
+            and not step.start
+        ):
+            return
+        at = self.since.owed(step, instance) if step.before else self.since.origin(step, visits)
         passed = self._passed(step, key, at)
         if visits is not None and visits.done:
             done = self._done_since(step, visits, at)
@@ -90,6 +99,7 @@ class Review:
         self.points[key] = Point(last, step.name, last, last)
         if at is None or not at.known:
             return
+        visits.in_order = done >= at.time and not step.closers
         if self.detail and done >= at.time and at.step != step.name:
             self.edges.append(Edge(at.step, step.name, key[1], done - at.time))
         if step.owed and not self._in_time(step, at, done):
@@ -176,6 +186,8 @@ class Review:
         self.points[key] = Point(max(passed, begin), name, last, min(begin, passed), known=False)
         if step.spec.must and at is not None:
             self._owe(step, key[1], at, visits)
+        elif key in self.ends.gone:
+            return
         elif step.closing or step.start or (step.owed and self.seen.when(step, at.step if at else None)):
             end = passed + SLACK
             if at is not None and not step.closing:
@@ -203,11 +215,10 @@ class Review:
         if found is not None:
             self.findings.append(found)
 
-    def _end(self, step: StepPlan, key: Key, visits: Visits | None, at: Point | None) -> None:
-        """A legitimate other end, if it counts. What comes after it is owed then."""
-        time = self.ends.reached.get(key)
-        if time is None:
-            return
+    def _end(self, step: StepPlan, key: Key, visits: Visits | None) -> None:
+        """A legitimate other end that counts. What comes after it is owed then."""
+        time = self.ends.reached[key]
+        at = self.since.owed(step, key[1])
         lapsed = self.ends.lapsed.get(key)
         if lapsed is not None:
             self.points[key] = lapsed

@@ -66,6 +66,8 @@ def completed(state: State, plan: Plan, knowledge: Knowledge) -> Verdict | None:
         return None
     if knowledge.contested or knowledge.baselines or knowledge.claims or knowledge.renamed:
         return None
+    if not any(event.step in plan.ends for event in state.events.values()):
+        return None
     done = _visits(state, way, knowledge)
     if done is None:
         return None

@@ -93,7 +93,7 @@ class Table:
                 unknown = proof
         if unknown is not None:
             return self._unknown(owed, visits, unknown)
-        self.pending += not at.assumed
+        self.pending += 1
         self._at_risk(owed)
         return None
 

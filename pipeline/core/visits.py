@@ -49,12 +49,13 @@ class Visits:
     ``seen``: its events with their times, µs. ``first``, ``last``: of all facts; ``progress``: of the latest that was no failure,
     0 if there is none. ``done``, ``done_events``: completions. ``arrived``: when the visit under way began, None if there is none.
     ``failed_at``, ``error``: of the latest failure without success since, None if there is none. ``extra``: completions beyond one
-    an attempt. ``disorder``: by how much an arrival came after its own completion, µs. ``ids``: of all events.
+    an attempt. ``disorder``: by how much an arrival came after its own completion, µs;
+    ``in_order``: it is plain that it was done after what it comes after. ``ids``: of all events.
     """
 
     __slots__ = (
-        "arrived", "disorder", "done", "done_events", "error", "extra", "failed_at", "first", "ids", "instance", "last",
-        "progress", "step", "visits",
+        "arrived", "disorder", "done", "done_events", "error", "extra", "failed_at", "first", "ids", "in_order", "instance",
+        "last", "progress", "step", "visits",
     )  # fmt: skip
 
     def __init__(self, step: StepPlan, instance: str, seen: list[Seen], same_within: int):
@@ -63,6 +64,7 @@ class Visits:
         self.failed_at: int | None = None
         self.error: str | None = None
         self.extra = self.disorder = 0
+        self.in_order = False
         time, event = seen[0]
         if len(seen) == 1 and event.phase in step.done_phases:
             self.first = self.last = self.progress = time

@@ -20,7 +20,7 @@ from schemas.flow import Flow
 from schemas.flow_file import parse_flow
 from schemas.landscape import Landscape
 from schemas.times import SECOND, parse_duration, parse_time
-from schemas.verdict import Status, Verdict
+from schemas.verdict import Verdict
 from schemas.wire import Observed
 
 T0 = parse_time("2026-10-05T08:00:00Z")  # a Monday
@@ -177,6 +177,7 @@ def findings(verdict: Verdict) -> set[str]:
 def expect(of: Flow, texts: str, now: str, status: str, *said: str, **given: Any) -> None:
     """As in the table: drops as text, findings with a leading ``!``."""
     verdict = say(of, texts, now, **given)
-    wanted = [text for text in said if not text.startswith("!")]
-    assert (verdict.status, drops(verdict)) == (Status(status), wanted)
-    assert findings(verdict) == {text[1:] for text in said if text.startswith("!")}
+    found = (str(verdict.status), *drops(verdict), *sorted(f"!{finding}" for finding in findings(verdict)))
+    missing = [text for text in said if not text.startswith("!")]
+    wanted = (status, *missing, *sorted(text for text in said if text.startswith("!")))
+    assert found == wanted, f"said {found}, not {wanted}"

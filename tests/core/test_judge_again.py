@@ -65,6 +65,12 @@ def test_an_abandoned_cart() -> None:
     expect(CART, "opened@0 placed@20m", "2d", "completed")
 
 
+def test_what_came_before_and_comes_again_begins_the_wait_anew() -> None:
+    again = "opened@0 at_till@10m opened@30m"
+    expect(CART, again, "45m", "in_progress", "!duplicate opened")
+    expect(CART, again, "61m", "closed", "!duplicate opened")
+
+
 def test_a_cart_that_comes_back_was_not_abandoned() -> None:
     expect(CART, "opened@0 placed@45m", "2d", "completed")
 

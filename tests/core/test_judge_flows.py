@@ -110,6 +110,20 @@ def test_where_nothing_is_known_of_the_beginning_it_is_not_called_missing() -> N
            blind={"a": [("-1d", "-1h")], "c": [("-1d", "1m")]})  # fmt: skip
 
 
+def test_what_comes_after_an_end_and_something_else_waits_for_the_end() -> None:
+    of = flow("""
+        steps:
+          placed:    {system: a, start: true}
+          paid:      {system: b, after: placed, within: 1h}
+          sent:      {system: c, after: paid, within: 1d, end: completed}
+          cancelled: {system: a, after: placed, end: closed}
+          refunded:  {system: b, after: [paid, cancelled], within: 1h}
+    """)
+    expect(of, "placed@0 paid@1m", "5h", "in_progress")
+    expect(of, "placed@0 paid@1m cancelled@1h", "5h", "stalled", "stalled between cancelled>refunded")
+    expect(of, "placed@0 paid@1m refunded@1h", "5h", "closed", "!skipped cancelled")
+
+
 # due, within, calendars, lost_after ------------------------------------------------------------------------------------
 
 PROMISE = flow("""
@@ -305,6 +319,17 @@ def test_a_parcel_that_was_sent_back_lifts_what_is_owed_for_it_alone() -> None:
           returned:  {system: b, after: shipped, per: parcel, end: closed}
     """)
     expect(of, "packed[P1]@0 shipped[P1]@1m returned[P1]@2m", "5h", "closed")
+    billed = flow("""
+        keys: {parcel: {alias: shared}}
+        steps:
+          packed:    {system: a, start: true, per: parcel}
+          delivered: {system: b, after: packed, within: 1h, per: parcel}
+          returned:  {system: b, after: packed, per: parcel, end: closed}
+          billed:    {system: c, after: delivered, within: 1h, end: completed}
+    """)
+    back = "packed[P1]@0 returned[P1]@2m packed[P2]@0 delivered[P2]@1m"
+    expect(billed, back, "5h", "stalled", "stalled between delivered>billed")
+    expect(billed, f"{back} billed@2m", "5h", "completed")
     expect(
         of,
         "packed[P1]@0 shipped[P1]@1m returned[P1]@2m packed[P2]@0",

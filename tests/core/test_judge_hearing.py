@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.core.judge import judge, meets
 from schemas.flow import Flow
 from schemas.landscape import Landscape
+from schemas.times import format_time
 from schemas.verdict import Status
 from tests.core.build import T0, at, drops, event, expect, findings, flow, heard, say, state
 
@@ -159,3 +160,53 @@ def test_another_flows_event_is_not_unexpected() -> None:
     assert findings(judge(state(LINE, seen), LINE, knows)) == {"unexpected opened"}
     knows = heard(LINE, "10m", known_steps=both)
     assert findings(judge(state(LINE, seen), LINE, knows)) == set()
+
+
+def test_what_was_due_before_it_was_owed_is_not_proven_by_hearing_nothing() -> None:
+    of = flow("""
+        lost_after: 2d
+        steps:
+          placed:  {system: a, start: true}
+          packed:  {system: a, after: placed}
+          shipped: {system: b, after: packed, due: promised, end: completed}
+    """)
+    over = {"placed": {"promised": format_time(at("1h"))}}
+    expect(of, "placed@0 packed@5h", "6h", "stalled", "stalled between packed>shipped", attributes=over)
+    expect(
+        of,
+        "placed@0 packed@5h",
+        "6h",
+        "unknown",
+        "unknown between packed>shipped",
+        attributes=over,
+        blind={"b": [("4h", "6h")]},
+    )
+    expect(of, "placed@0 packed@5h", "6h", "in_progress", attributes=over, behind={"b": "5h"})
+
+
+def test_what_a_deaf_carrier_of_links_may_have_parked_is_not_assumed_to_be_done_by_any_time() -> None:
+    of = flow("""
+        keys: {parcel: {alias: shared}}
+        steps:
+          placed:  {system: a, start: true}
+          packed:  {system: b, after: placed, within: 1h, by: [order, parcel]}
+          shipped: {system: c, after: packed, within: 1h, by: [parcel]}
+          billed:  {system: d, after: shipped, within: 1h, end: completed}
+    """)
+    both = {"c": [("20m", "30m")], "b": [("20m", "30m")]}
+    expect(of, "placed@0 packed@10m", "9h", "unknown", "unknown between packed>shipped", blind=both)
+    expect(of, "placed@0 packed@10m", "9h", "stalled", "stalled between packed>billed", "unknown between packed>shipped",
+           blind={"c": both["c"]})  # fmt: skip
+
+
+def test_of_alternatives_the_one_that_was_seen_counts() -> None:
+    of = flow("""
+        steps:
+          asked: {system: a, start: true}
+          mail:  {system: b, after: asked, within: 10m}
+          phone: {system: c, after: asked, within: 1h}
+          heard: {system: d, after: {any: [mail, phone]}, within: 1h, end: completed}
+    """)
+    expect(of, "asked@0 phone@50m", "1h45m", "unknown", "unknown between asked>mail", blind={"b": [("1m", "2m")]})
+    expect(of, "asked@0 phone@50m", "1h55m", "stalled", "stalled between phone>heard", "unknown between asked>mail",
+           blind={"b": [("1m", "2m")]})  # fmt: skip

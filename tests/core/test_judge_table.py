@@ -60,6 +60,7 @@ P99 = {("order", "placed", "paid"): Baseline(4 * MINUTE)}
 TWIN = {("cart", "K1"): (Claim("2", T0 + MINUTE), Claim("1", T0), Claim("3", T0 + 11 * MINUTE))}
 CART = Observed("c", "shop", "placed", T0, {"order": "1", "cart": "K1"}, source="shop-2")
 BY_ALIAS = event(FLOW, "paid@2m", 99, via="payment:A1")
+PARCEL_BY_ALIAS = event(FLOW, "packed[P9]@6h", 96, via="payment:A1")
 STRANGE = event(FLOW, "gift_wrapped@5h", 98, system="warehouse")
 WRONG_SYSTEM = event(FLOW, "paid@3m", 97, system="warehouse")
 
@@ -124,6 +125,8 @@ ROWS = [
         contested=frozenset({"payment:A1"}), extra=(BY_ALIAS,)),
     row("contested, not due yet", "otherwise", PLACED, "14m", "in_progress", "!alias_conflict paid",
         contested=frozenset({"payment:A1"}), extra=(BY_ALIAS,)),
+    row("contested, and one is missing", "unknown", PICKED, "2d", "unknown", "unknown between picked>packed 1/1",
+        "!alias_conflict packed[P9]", contested=frozenset({"payment:A1"}), extra=(PARCEL_BY_ALIAS,)),
     row("by an alias that nobody contests", "met", PLACED, "16m", "in_progress", extra=(BY_ALIAS,)),
     row("contested for another", "met", PAID, "16m", "in_progress", contested=frozenset({"payment:A2"}), extra=(BY_ALIAS,)),
     # a carrier of links was not heard: what came by the parcel may be parked
