@@ -32,6 +32,8 @@ from schemas.verdict import MISSING, Status
 
 _STATUSES = (*MISSING, Status.IN_PROGRESS, Status.COMPLETED, Status.CLOSED)
 _SHOWN_MISMATCHES = 20
+# Steps whose loss a customer feels, furthest first.
+_FAR = ("delivered", "shipped", "packed", "picked", "confirmed", "refunded", "paid")
 
 
 class Progress:
@@ -70,7 +72,7 @@ def show(app: App, simulation: Simulation, store: Store, result: Score, seconds:
     out = console()
     rows = [row for row in store.verdicts(VerdictQuery(excluded=None)) if not row.excluded]
     clock = Clock.of(simulation.end, simulation.landscape)
-    _found(out, rows, result, seconds)
+    _found(out, rows, result, len(simulation.ears()), seconds)
     _places(out, rows)
     _heard(out, simulation, rows, clock)
     _scores(out, result)
@@ -94,8 +96,8 @@ def _table(*titles: str, right: Iterable[str] = ()) -> Table:
     return table
 
 
-def _found(out: Console, rows: list[VerdictRow], result: Score, seconds: float) -> None:
-    _heading(out, f"{result.transactions:,} transactions of seventeen systems, judged in {seconds:.0f} seconds")
+def _found(out: Console, rows: list[VerdictRow], result: Score, systems: int, seconds: float) -> None:
+    _heading(out, f"{result.transactions:,} transactions of {systems} systems, judged in {seconds:.0f} seconds")
     counts = Counter((row.flow, row.status) for row in rows)
     used = [status for status in _STATUSES if any(row.status == status for row in rows)]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
@@ -187,10 +189,14 @@ def _percent(share: float) -> str:
 
 
 def _telling(rows: list[VerdictRow]) -> VerdictRow | None:
-    """An order that is lost, best one that was paid for: it can be found by its payment."""
+    """An order that is lost, best one that was paid for (it can be found by its payment) and got far."""
     orders = [row for row in rows if row.flow == "order" and row.status in (Status.LOST, Status.STALLED)]
-    orders.sort(key=lambda row: (row.status != Status.LOST, row.drop_from in ("", "placed"), -(row.value or 0)))
-    return orders[0] if orders else None
+
+    def rank(row: VerdictRow) -> tuple[bool, int, float]:
+        far = _FAR.index(row.drop_to) if row.drop_to in _FAR else len(_FAR)
+        return row.status != Status.LOST, far, -(row.value or 0)
+
+    return min(orders, key=rank, default=None)
 
 
 def _one(out: Console, found: Found) -> None:
@@ -213,11 +219,8 @@ def _next(out: Console, app: App, found: Found) -> None:
     ]
     folder = app.config.data
     given = "" if folder == DATA else f" --data {folder}"
-    table = _table("command", "what it shows")
-    table.show_header = False
     for command, meaning in tries:
-        table.add_row(plain(f"{_program()} {command}{given}", "bold"), plain(meaning, "dim"))
-    out.print(table)
+        out.print(plain(f"  {_program()} {command}{given}", "bold"), plain(f"  # {meaning}", "dim"), soft_wrap=True)
 
 
 def _program() -> str:
