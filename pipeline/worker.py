@@ -9,76 +9,33 @@ Policy (limits, pauses) is frozen and read once; time and waiting are arguments.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 from pipeline.core.control import ControlFold
 from pipeline.core.hearing import NEVER, Knowledge
 from pipeline.core.knowledge import knowledge_of
-from pipeline.errors import Invalid, Unavailable
+from pipeline.errors import Unavailable
 from pipeline.log import Assigned, Fenced, Log, LogRecord
 from pipeline.log.contract import GROUP
 from pipeline.store.contract import Store, Transaction
+from pipeline.work.desk import Desk
 from pipeline.work.diary import Diary
 from pipeline.work.intake import Batch, Intake, forward_records
 from pipeline.work.ledger import Ledger, Said
-from pipeline.work.ownership import Ownership, control_record
-from pipeline.work.trust import Trust, TrustPolicy
-from schemas.control import Distrust, FlowPublished, Partitions, decode_control
-from schemas.flow import Flow, Flows
+from pipeline.work.ownership import Ownership
+from pipeline.work.patience import Patience
+from pipeline.work.policy import Counters, Policy, Stopping, monotonic_micros
+from pipeline.work.trust import Trust
+from schemas.flow import Flows
 from schemas.landscape import Landscape
-from schemas.times import SECOND
+
+__all__ = ["Counters", "Policy", "Stopping", "Worker"]
 
 log = logging.getLogger("lastseen.worker")
-Result = TypeVar("Result")
-
-
-class Stopping(Exception):  # noqa: N818  (a request, not an error)
-    """The worker was asked to stop while a service was away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How much at once, how long to pause. Times in µs, but ``patience`` and backoffs in seconds (None: for ever).
-
-    ``tick_every``: between words of progress while nothing comes in. ``pulse_every``: the longest that control may stand still
-    while we live, less than half of the shortest lease: leases of sources that died run on control time.
-    """
-
-    max_records: int = 5_000
-    poll_ms: int = 200
-    max_due: int = 5_000
-    capacity: int = 1_000_000
-    tick_every: int = 5 * SECOND
-    pulse_every: int = 2 * SECOND
-    first_backoff: float = 0.2
-    longest_backoff: float = 10.0
-    patience: float | None = None
-    trim_every: int = 200
-    trust: TrustPolicy = field(default_factory=TrustPolicy)
-
-
-@dataclass(slots=True)
-class Counters:
-    """What a worker did since it started, for people and metrics."""
-
-    records: int = 0
-    events: int = 0
-    quarantined: int = 0
-    verdicts: int = 0
-    flips: int = 0
-    batches: int = 0
-    forwarded: int = 0
-    retries: int = 0
-
-
-def monotonic_micros() -> int:
-    return time.monotonic_ns() // 1_000
 
 
 class Worker:
@@ -116,15 +73,20 @@ class Worker:
         self.counters = Counters()
         self.fold = ControlFold(landscape)
         self._log, self._store, self._name, self._landscape = log, store, name, landscape
-        self._own_flows = flows
         self._pacing, self._stop, self._checkpoint = pacing, stop or threading.Event(), checkpoint
-        self._reader = log.control_reader()
         self._sink = log.producer()
-        self._read_control()
-        self._partitions = self._agree_on_partitions()
-        self.flows = self._publish_flows()
         self._consumer = log.consumer(group)
         self._ownership = Ownership(self.fold, self._consumer, self._sink, name)
+        patience = Patience(self.policy, self.counters, self._stop, self._hold, self._go_on)
+        self._insist = patience.insist
+        self._desk = Desk(log, self.fold, self._sink, patience, self._stop)
+        try:
+            self._desk.read()
+            self._partitions = self._desk.agree_on_partitions()
+            self.flows = self._desk.publish(flows)
+        except BaseException:
+            self.close()
+            raise
         self._ledger = Ledger(store, self.flows, self.policy.capacity)
         self._trust = Trust(self.policy.trust)
         self._intake = Intake(landscape, self._partitions, self._trust)
@@ -154,7 +116,7 @@ class Worker:
     def drain(self) -> Counters:
         """Process all there is in both topics, and all it causes; then return. The worker stays usable."""
         ends: dict[int, int] | None = None
-        control_end = self._insist(self._reader.end_offset)
+        control_end = self._desk.end()
         quiet = 0
         while not self._stop.is_set():
             busy = self.step(self.policy.poll_ms if ends is None or quiet else 0)
@@ -165,7 +127,7 @@ class Worker:
                 continue
             # Ticks tell everyone how far we are; what they bring about has to be seen as well.
             self._tick(force=True)
-            self._read_control()
+            self._desk.read()
             self._refresh()
             if not self._judge_due():
                 quiet += 1
@@ -176,7 +138,7 @@ class Worker:
 
     def step(self, poll_ms: int = 0) -> bool:
         """One turn: control, ownership, one batch, what is due. Whether anything was done."""
-        self._read_control()
+        self._desk.read()
         self._follow_group()
         polled = self._insist(lambda: self._consumer.poll(self.policy.max_records, poll_ms))
         self._follow_group()
@@ -197,60 +159,10 @@ class Worker:
     def close(self) -> None:
         """Leave the group at once; what was committed stays."""
         self._consumer.close()
-        self._reader.close()
+        self._desk.close()
         self._sink.close()
 
-    # Control -------------------------------------------------------------------------------------------------------
-
-    def _read_control(self) -> bool:
-        """Fold what is new in control; whether it was read to its present end."""
-        end = self._insist(self._reader.end_offset)
-        while self._reader.position() < end:
-            records = self._insist(lambda: self._reader.read(10_000, 500))
-            for record in records:
-                try:
-                    control = decode_control(record.value)
-                except Invalid as error:
-                    log.warning("control record %d is skipped: %s", record.offset, error)
-                    self.fold.apply(record.offset, record.append_time, None)
-                else:
-                    self.fold.apply(record.offset, record.append_time, control)
-            if not records and self._stop.is_set():
-                raise Stopping
-        return True
-
-    def _agree_on_partitions(self) -> int:
-        count = self._insist(self._log.partitions)
-        if self.fold.partition_count and self.fold.partition_count != count:
-            raise Invalid(
-                f"{self._log.name} has {count} partitions where control says {self.fold.partition_count}: "
-                "their number is changed by `lastseen setup --partitions`, with workers stopped"
-            )
-        if not self.fold.partition_count:
-            self._produce([control_record(Partitions(count=count))])
-        return count
-
-    def _publish_flows(self) -> Flows:
-        """Publish what is not; whoever publishes a version second with other content is refused (one version decides)."""
-        new = []
-        for flow in self._own_flows.all():
-            known = self.fold.published.get((flow.flow, flow.version))
-            if known is None:
-                content = flow.model_dump(mode="json")
-                new.append(
-                    FlowPublished(
-                        flow=flow.flow, version=flow.version, digest=flow.digest(), since=flow.since, content=content
-                    )
-                )
-            elif known.digest != flow.digest():
-                raise Invalid(
-                    f"version {flow.version} of flow {flow.flow} was published with other content; give the change a new version"
-                )
-        if new:
-            self._produce([control_record(record) for record in new])
-            self._read_control()
-            return self._publish_flows()
-        return self.fold.flows()
+    # The group -----------------------------------------------------------------------------------------------------
 
     def _follow_group(self) -> None:
         """Take note of what the group assigned and revoked, prove what is ours, begin where it is proved."""
@@ -266,9 +178,9 @@ class Worker:
             self._ownership.assigned(set(lost) & self._consumer.assignment())
         if not self._ownership.wanted:
             return
-        self._read_control()
+        self._desk.read()
         self._insist(lambda: self._ownership.claim(at_end=True))
-        self._read_control()
+        self._desk.read()
         proved = self._insist(lambda: self._ownership.claim(at_end=False))
         if proved:
             self._refresh()
@@ -285,6 +197,15 @@ class Worker:
             committed = self._consumer.beginning_offsets([partition])[partition]
         if self._consumer.position(partition) != committed:
             self._consumer.seek(partition, committed)
+
+    def _hold(self) -> None:
+        """Poll with everything paused, so that the group does not give us up while a service is away."""
+        with contextlib.suppress(Unavailable):
+            self._consumer.pause(self._consumer.assignment())
+            self._consumer.poll(1, 0)
+
+    def _go_on(self) -> None:
+        self._consumer.resume([number for number in self.owned if number in self._consumer.assignment()])
 
     def _refresh(self) -> None:
         """Make what control says by now the knowledge to judge by, and queue whom a changed hearing concerns."""
@@ -317,7 +238,7 @@ class Worker:
         self._checkpoint("merge")
         self._judge([*touched, *batch.rejudge])
         self._forward(batch)
-        self._set_aside(batch)
+        self._desk.set_aside(batch.aside)
         self._finish(batch)
         self._count(batch)
 
@@ -330,7 +251,7 @@ class Worker:
     def _write(self, said: Said) -> None:
         if said.flips:
             # A verdict loses by its version; a flip is numbered by what we believe to be the last. So we look once more.
-            self._read_control()
+            self._desk.read()
             said = said.without(self._ownership.fenced())
         if any(flip.body for flip in said.flips):
             self._insist(lambda: self._diary.write(self.fold, force=True))
@@ -356,19 +277,6 @@ class Worker:
                     owned.forward(depth, home, ack.offset + 1)
             self.counters.forwarded += len(parcels)
         self._checkpoint("produce")
-
-    def _set_aside(self, batch: Batch) -> None:
-        for source, epoch in batch.aside:
-            log.error(
-                "source %s (epoch %d) is set aside: its input is mostly bad; it counts as not heard", source, epoch
-            )
-            since = (
-                self.fold.epochs[source, epoch].vouched()
-                if (source, epoch) in self.fold.epochs
-                else max(self.fold.now, 0)
-            )
-            record = Distrust(source=source, epoch=epoch, since=max(since, 0), reason="its input is mostly bad")
-            self._produce([control_record(record)])
 
     def _finish(self, batch: Batch) -> None:
         for number, position in batch.positions.items():
@@ -433,7 +341,7 @@ class Worker:
             if self._consumer.position(number) == owned.position >= ends.get(number, 0) and read_to != NEVER:
                 owned.through = max(owned.through, read_to)
         self._insist(lambda: self._ownership.announce(speakers))
-        self._insist(self._note_departed)
+        self._desk.note_departed()
         self._insist(lambda: self._diary.write(self.fold))
 
     def _stands_still(self, now: int) -> bool:
@@ -443,13 +351,6 @@ class Worker:
             self._moved = (self.fold.position, now)
             return False
         return not 0 <= now - since < self.policy.pulse_every
-
-    def _note_departed(self) -> None:
-        """Write down who is gone by time alone: whoever reads control when it is compacted cannot tell any more."""
-        records = [control_record(record) for record in self.fold.departed()]
-        if records:
-            self._sink.produce(records)
-            self._read_control()
 
     def _caught_up(self, ends: dict[int, int], control_end: int) -> bool:
         """Whether everyone together has processed both topics up to these ends, and what was forwarded on the way."""
@@ -468,54 +369,6 @@ class Worker:
         """Whether a partition of ours has nothing left below ``end``, though nothing was read up to it just now."""
         owned = self._ownership.active.get(number)
         return owned is not None and owned.position >= end
-
-    # Services that are away ----------------------------------------------------------------------------------------
-
-    def _insist(self, operation: Callable[[], Result]) -> Result:
-        """Do it, again and again while a service is away: nothing is polled meanwhile, membership is kept.
-
-        Raises ``Unavailable`` once ``patience`` is over and ``Stopping`` when asked to stop; ``Fenced`` at once.
-        """
-        pause, waited, retried = self.policy.first_backoff, 0.0, False
-        while True:
-            try:
-                result = operation()
-            except Fenced:
-                raise
-            except Unavailable as error:
-                if self._stop.is_set():
-                    raise Stopping from error
-                if self.policy.patience is not None and waited >= self.policy.patience:
-                    raise
-                self.counters.retries += 1
-                log.warning("%s; trying again in %.1f s", error, pause)
-                self._keep_membership()
-                self._stop.wait(pause)
-                waited, retried = waited + pause, True
-                pause = min(2 * pause, self.policy.longest_backoff)
-            else:
-                if retried and hasattr(self, "_ownership"):
-                    self._consumer.resume([n for n in self._ownership.active if n in self._consumer.assignment()])
-                return result
-
-    def _keep_membership(self) -> None:
-        """Poll with everything paused, so that the group does not give us up while we wait."""
-        if not hasattr(self, "_ownership"):
-            return
-        try:
-            self._consumer.pause(self._consumer.assignment())
-            self._consumer.poll(1, 0)
-        except Unavailable:
-            return
-
-    def _produce(self, records: Iterable[object]) -> None:
-        batch = list(records)
-        self._insist(lambda: self._sink.produce(batch))  # type: ignore[arg-type]
-
-
-def _publication(flow: Flow) -> FlowPublished:
-    content = flow.model_dump(mode="json")
-    return FlowPublished(flow=flow.flow, version=flow.version, digest=flow.digest(), since=flow.since, content=content)
 
 
 def _heard_otherwise(before: Knowledge, now: Knowledge) -> bool:

@@ -128,11 +128,11 @@ class Ownership:
             owned = self.active.get(number)
             if owned is None:
                 continue
-            told = (owned.position, owned.through, repr(owned.forwarded))
+            told: tuple[object, ...] = (owned.position, owned.through, repr(owned.forwarded))
             if told != owned.announced:
                 news.append((owned, told, control_record(owned.progress())))
         if news:
             self._sink.produce([record for *_, record in news])
-        for owned, told, _ in news:
-            owned.announced = told
+        for owned, said, _ in news:
+            owned.announced = said
         return len(news)

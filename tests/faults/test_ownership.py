@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.log import LogRecord
 from pipeline.log.memory import MemoryLog
 from pipeline.store.contract import VerdictQuery
 from pipeline.worker import Worker
@@ -69,7 +70,7 @@ def test_7_a_zombie_always_loses(moment: int) -> None:
     (owner,) = others
     fence = owner.fold.partitions[0].fence
     position = owner.fold.partitions[0].position
-    owner._read_control()
+    owner._desk.read()
     assert owner.fold.partitions[0].fence == fence, "the zombie's progress changes nothing"
     assert owner.fold.partitions[0].position == position == site.ends()[0]
     assert site.verdicts() == site.judged(ALL, owner)
@@ -212,7 +213,7 @@ def test_h3_a_worker_that_stalls_before_its_own() -> None:
     before = owner.fold.partitions[0].position
     owner.step()
     assert owner.fold.partitions[0].worker == "B"
-    owner._read_control()
+    owner._desk.read()
     assert owner.fold.partitions[0].position > before, "B's progress counts as before"
     finish(site, owner, [late])
 
@@ -223,25 +224,33 @@ def owns(site: Site) -> list[Own]:
 
 
 def test_records_polled_while_ownership_is_doubtful_are_read_again() -> None:
-    """Another worker's *own* is read after a poll and before the batch: what was polled is nobody's, until it is claimed anew."""
-    site = ready()
+    """After a poll another worker's *own* is read, and when we claim anew a third is faster: what was polled is nobody's yet."""
+    site = Site()
+    log = StallingLog(1, site.clock)
+    site.log, site.sink = log, log.producer()
+    site.send(ALL, each=4)
+    site.hear(START + 30 * DAY)
     worker = site.worker(max_records=5)
     worker.step()
-    known = worker.fold.partitions[0]
-    poll = worker._consumer.poll
+    poll, known = worker._consumer.poll, worker.fold.partitions[0]
+    rivals: list[int] = []
 
-    def disturbed(max_records: int, timeout_ms: int) -> object:
+    def rival() -> None:
+        fence = max([known.fence, *rivals])
+        site.write(Own(partition=0, after=fence, worker=f"rival {len(rivals)}"))
+        rivals.append(len(log.broker.topics[CONTROL][0].rows) - 1)
+
+    def disturbed(max_records: int, timeout_ms: int) -> dict[int, list[LogRecord]]:
         records = poll(max_records, timeout_ms)
-        if records and not done:
-            done.append(1)
-            site.write(Own(partition=0, after=known.fence, worker="somebody"))
-            worker._read_control()
+        if records and not rivals:
+            rival()
+            log.before_own = rival
+            worker._desk.read()
         return records
 
-    done: list[int] = []
-    worker._consumer.poll = disturbed  # type: ignore[assignment, method-assign]
+    worker._consumer.poll = disturbed  # type: ignore[method-assign]
     finish(site, worker)
-    assert done
+    assert len(rivals) == 2
 
 
 def test_an_acknowledgement_of_progress_that_got_lost_is_made_good() -> None:
@@ -260,7 +269,7 @@ def test_an_acknowledgement_of_progress_that_got_lost_is_made_good() -> None:
     worker._stop.wait = heal  # type: ignore[assignment, method-assign]
     while not worker.counters.batches:
         worker.step()
-    worker._read_control()
+    worker._desk.read()
     assert worker.counters.retries == 1
     assert worker.fold.partitions[0].position == site.ends()[0]
 

@@ -1,0 +1,106 @@
+"""Desk: control, as a worker reads it and what it writes there of its own accord."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+
+from pipeline.core.control import ControlFold
+from pipeline.errors import Invalid
+from pipeline.log import Log
+from pipeline.work.ownership import control_record
+from pipeline.work.patience import Patience
+from pipeline.work.policy import Stopping
+from schemas.control import Control, Distrust, FlowPublished, Partitions, decode_control
+from schemas.flow import Flow, Flows
+from tracer.sinks.contract import Sink
+
+log = logging.getLogger("lastseen.worker")
+_AT_ONCE = 10_000
+
+
+class Desk:
+    """Reads control into ``fold``; agrees on partitions and flows; notes who left, and who is not to be trusted."""
+
+    def __init__(self, source: Log, fold: ControlFold, sink: Sink, patience: Patience, stop: threading.Event):
+        self._log, self._fold, self._sink, self._patience, self._stop = source, fold, sink, patience, stop
+        self._reader = source.control_reader()
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def end(self) -> int:
+        """The offset after control's last record, asked now."""
+        return self._patience.insist(self._reader.end_offset)
+
+    def read(self) -> None:
+        """Fold what is new in control, to its present end."""
+        end = self.end()
+        while self._reader.position() < end:
+            records = self._patience.insist(lambda: self._reader.read(_AT_ONCE, 500))
+            for record in records:
+                try:
+                    control = decode_control(record.value)
+                except Invalid as error:
+                    log.warning("control record %d is skipped: %s", record.offset, error)
+                    self._fold.apply(record.offset, record.append_time, None)
+                else:
+                    self._fold.apply(record.offset, record.append_time, control)
+            if not records and self._stop.is_set():
+                raise Stopping
+
+    def agree_on_partitions(self) -> int:
+        """How many the events have; says so where nobody did. Raises ``Invalid`` where control says otherwise."""
+        count = self._patience.insist(self._log.partitions)
+        if self._fold.partition_count and self._fold.partition_count != count:
+            raise Invalid(
+                f"{self._log.name} has {count} partitions where control says {self._fold.partition_count}: "
+                "their number is changed by `lastseen setup --partitions`, with workers stopped"
+            )
+        if not self._fold.partition_count:
+            self._write([Partitions(count=count)])
+        return count
+
+    def publish(self, flows: Flows) -> Flows:
+        """Publish what is not; whoever publishes a version second with other content is refused (one version decides)."""
+        new = []
+        for flow in flows.all():
+            known = self._fold.published.get((flow.flow, flow.version))
+            if known is None:
+                new.append(_publication(flow))
+            elif known.digest != flow.digest():
+                raise Invalid(
+                    f"version {flow.version} of flow {flow.flow} was published with other content; give the change a new version"
+                )
+        if new:
+            self._write(new)
+            self.read()
+            return self.publish(flows)
+        return self._fold.flows()
+
+    def note_departed(self) -> None:
+        """Write down who is gone by time alone: whoever reads control when it is compacted cannot tell any more."""
+        departed = self._fold.departed()
+        if departed:
+            self._write(departed)
+            self.read()
+
+    def set_aside(self, sources: Iterable[tuple[str, int]]) -> None:
+        """Say that these sources (name, epoch) are not to be trusted from what they last vouched for on."""
+        for source, epoch in sources:
+            log.error(
+                "source %s (epoch %d) is set aside: its input is mostly bad; it counts as not heard", source, epoch
+            )
+            known = self._fold.epochs.get((source, epoch))
+            since = max(known.vouched() if known is not None else self._fold.now, 0)
+            self._write([Distrust(source=source, epoch=epoch, since=since, reason="its input is mostly bad")])
+
+    def _write(self, controls: Iterable[Control]) -> None:
+        records = [control_record(control) for control in controls]
+        self._patience.insist(lambda: self._sink.produce(records))
+
+
+def _publication(flow: Flow) -> FlowPublished:
+    content = flow.model_dump(mode="json")
+    return FlowPublished(flow=flow.flow, version=flow.version, digest=flow.digest(), since=flow.since, content=content)
