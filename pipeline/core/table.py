@@ -62,15 +62,15 @@ class Table:
     def judge(self, owed: Owed, visits: Visits | None) -> Point | None:
         """Add what an obligation amounts to. Returns when it was done as far as anyone can tell, if nobody heard.
 
-        It takes a moment of hearing at least: what was due before it was owed (a promise that was over, a failure that nobody
-        may retry) would else be proven by hearing nothing at all.
+        It takes a moment of hearing at least: what was due before it was owed (a promise that was over) would else be proven
+        by hearing nothing at all. Not so a failure that nobody may retry: it was heard itself.
         """
         step, instance, at, due, lost_at, _, _ = owed
         moment = at.begin + SLACK
         due, lost_at = max(due, moment), max(lost_at, moment)
         now, contested, unknown = self.knowledge.control_time, self._contested(owed), None
         if visits is not None and visits.failed_at is not None:
-            retried = visits.failed_at + max(step.spec.retry_within, SLACK)
+            retried = visits.failed_at + step.spec.retry_within
             proof = self._ask(step, instance, visits.failed_at, retried)
             if proof.standing is Standing.PROVEN and not contested:
                 self._drop(owed, Status.FAILED, visits)

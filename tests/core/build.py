@@ -47,7 +47,7 @@ steps:
   shipped:   {system: carrier, after: packed, per: parcel, due: promised_at, by: [parcel]}
   delivered: {system: carrier, after: shipped, per: parcel, within: 5d, by: [parcel], end: completed}
   reviewed:  {system: fraud, after: placed, optional: true, again: 3}
-  rejected:  {system: payments, after: placed, end: closed, until: paid}
+  rejected:  {system: payments, after: placed, end: closed}
   cancelled: {system: shop, after: placed, end: closed, until: picked}
   refunded:  {system: payments, after: cancelled, when: paid, within: 5d}
 """
