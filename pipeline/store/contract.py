@@ -6,6 +6,8 @@ Laws, held by one suite for every adapter:
   events by (transaction, id, content, via), verdicts by (transaction, flow) with the greatest ``version``, flips by (transaction,
   flow, number) with the greatest ``version``, keys by all but ``seen_at`` (the earliest stays), quarantine by ``id`` with the
   greatest ``version``, parked by ``id``.
+- A flip's number rides in its verdict's row: where there is a verdict whose ``flip`` is less, the flip was never said (its worker
+  died, or was a zombie, before the verdict was written) and no read shows it.
 - A read sees every write that was acknowledged, and never trusts that a merge has run.
 - A method raises ``Unavailable`` when the store cannot be reached or refuses work; then some of the rows may be visible.
 

@@ -134,18 +134,22 @@ class MemoryStore:
         )
 
     def flips(self, transaction: Transaction) -> list[FlipRow]:
-        rows = [
-            row for key, found in list(self._flips.items()) if key[:2] == transaction for row in list(found.values())
-        ]
+        rows = [row for key, found in list(self._flips.items()) if key[:2] == transaction for row in self._truly(found)]
         return sorted(rows, key=lambda row: (row.flow, row.number))
 
+    def _truly(self, found: Mapping[int, FlipRow]) -> list[FlipRow]:
+        """Those that were said: their number rides in the verdict's row."""
+        rows = list(found.values())
+        verdict = self._verdicts.get(rows[0][:2], {}).get(rows[0].flow) if rows else None
+        return [row for row in rows if verdict is None or row.number <= verdict.flip]
+
     def flips_between(self, begin: int, end: int) -> Iterator[FlipRow]:
-        rows = [row for found in list(self._flips.values()) for row in list(found.values()) if begin <= row.at < end]
+        rows = [row for found in list(self._flips.values()) for row in self._truly(found) if begin <= row.at < end]
         return iter(sorted(rows, key=lambda row: (row.at, row[:4])))
 
     def missing_at(self, at: int) -> Iterator[FlipRow]:
         for found in list(self._flips.values()):
-            said = [row for row in list(found.values()) if row.at <= at]
+            said = [row for row in self._truly(found) if row.at <= at]
             if said:
                 last = max(said, key=lambda row: row.number)
                 if last.status in MISSING_STATUSES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -88,13 +89,33 @@ class ClickHouseReader:
 
     def flips(self, transaction: Transaction) -> list[FlipRow]:
         key_type, id_ = transaction
-        return [_flip(row) for row in self._client.rows(queries.FLIPS, {"key_type": key_type, "id": id_})]
+        rows = map(_flip, self._client.rows(queries.FLIPS, {"key_type": key_type, "id": id_}))
+        return [row for row, said in self._truly(rows) if said]
 
     def flips_between(self, begin: int, end: int) -> Iterator[FlipRow]:
-        return map(_flip, self._client.stream(queries.FLIPS_BETWEEN, {"begin": begin, "end": end}))
+        rows = map(_flip, self._client.stream(queries.FLIPS_BETWEEN, {"begin": begin, "end": end}))
+        return (row for row, said in self._truly(rows) if said)
 
     def missing_at(self, at: int) -> Iterator[FlipRow]:
-        return map(_flip, self._client.stream(queries.MISSING_AT, {"at": at, "statuses": list(MISSING_STATUSES)}))
+        # Only what is found is held against its verdict: a join of all flips with all verdicts took 8 s among 10M. What that leaves
+        # out is a recovery that was never said and hides a loss that was; it takes a crash and a system that then fell silent.
+        rows = map(_flip, self._client.stream(queries.MISSING_AT, {"at": at, "statuses": list(MISSING_STATUSES)}))
+        for row, said in self._truly(rows):
+            if said:
+                yield row
+                continue
+            before = [flip for flip in self.flips(row[:2]) if flip.flow == row.flow and flip.at <= at]
+            if before and before[-1].status in MISSING_STATUSES:
+                yield before[-1]
+
+    def _truly(self, rows: Iterator[FlipRow]) -> Iterator[tuple[FlipRow, bool]]:
+        """Each flip, and whether it was said: whether its number rides in the verdict's row."""
+        while chunk := list(itertools.islice(rows, _IDS_AT_ONCE)):
+            last: dict[tuple[str, str, str], int] = {}
+            for key_type, ids in _grouped(dict.fromkeys(row[:2] for row in chunk)):
+                for id_, flow, number in self._client.rows(queries.LAST_FLIPS, {"key_type": key_type, "ids": ids}):
+                    last[key_type, id_, flow] = number
+            yield from ((row, row.number <= last.get(row[:3], row.number)) for row in chunk)
 
     def sources(self) -> list[SourceRow]:
         return sorted(SourceRow(*row)._replace(systems=tuple(row[2])) for row in self._client.rows(queries.SOURCES))

@@ -88,7 +88,7 @@ def write_verdict(reader: Reader, key_type: str, id_: str, said: Verdict, *, ver
     row = VerdictRow(
         key_type, id_, said.flow, said.version, 0, version, said.status.value, bool(said.drops), said.started_at, said.last_at,
         said.ended_at or 0, NOW, findings=tuple(f.kind.value for f in said.findings), value=said.value,
-        currency=said.currency, excluded=said.excluded,
+        currency=said.currency, excluded=said.excluded, flip=9,
         body=VERDICT.dump_json(replace(said, hops=(), edges=())).decode() if said.drops or said.findings else "",
     )  # fmt: skip
     if drop is not None:

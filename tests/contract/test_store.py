@@ -242,6 +242,21 @@ class TestFlips:
         store.write_flips([flip(2, "lost", T + 5)])
         assert store.flips(ORDER) == [flip(1, "in_progress", T), flip(2, "completed", T + 6, version=2)]
 
+    def test_what_no_verdict_carries_was_never_said(self, store: Store) -> None:
+        """A worker died between flip and verdict, or was a zombie; the verdict that counts has another history."""
+        store.write_flips([
+            flip(1, "lost", T), flip(2, "stalled", T + 5),
+            flip(1, "completed", T, "2"), flip(2, "stalled", T + 1, "2"),
+            flip(1, "stalled", T, "3"),
+        ])  # fmt: skip
+        store.write_verdicts([
+            verdict("1", status="lost", flip=1, version=7), verdict("1", status="stalled", flip=2, version=6),
+            verdict("2", status="completed", flip=1, version=7), verdict("3", flip=0, version=7),
+        ])  # fmt: skip
+        assert [row.number for row in store.flips(ORDER)] == [1]
+        assert sorted((row.transaction_id, row.status) for row in store.missing_at(T + 9)) == [("1", "lost")]
+        assert sorted((row.transaction_id, row.number) for row in store.flips_between(T, T + 9)) == [("1", 1), ("2", 1)]
+
     def test_between_is_half_open_and_by_time(self, store: Store) -> None:
         rows = [flip(i, "lost", T + 10 - i) for i in range(5)]
         store.write_flips(rows)
