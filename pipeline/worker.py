@@ -108,6 +108,7 @@ class Worker:
         try:
             while not self._stop.is_set():
                 self.step(self.policy.poll_ms)
+            self._insist(lambda: self._diary.write(self.fold, force=True))
         except Stopping:
             log.warning("stopped while a service was away; what was not committed is read again")
         finally:
@@ -133,6 +134,7 @@ class Worker:
                 quiet += 1
             if quiet >= 2:
                 break
+        self._insist(lambda: self._diary.write(self.fold, force=True))
         self._trim()
         return self.counters
 
@@ -187,7 +189,8 @@ class Worker:
         for partition in proved:
             self._insist(lambda number=partition: self._rewind(number))  # type: ignore[misc]
             self._ownership.activate(partition)
-            self._insist(lambda number=partition: self._ledger.open(number))  # type: ignore[misc]
+            stale = self._insist(lambda number=partition: self._ledger.open(number))  # type: ignore[misc]
+            self._queue.update(dict.fromkeys(stale))
         self._consumer.resume(proved)
 
     def _rewind(self, partition: int) -> None:
@@ -214,6 +217,8 @@ class Worker:
         if len(self.fold.published) != len(self.flows.all()):
             self.flows = self.fold.flows()
             self._ledger.use(self.flows)
+            # A version that applies to open ones, or a flow for what none judged so far.
+            self._queue.update(dict.fromkeys(self._ledger.partition_of))
         self._trust.follow(self.fold.distrusted())
         before, self._knowledge = self._knowledge, knowledge_of(self.fold, self.flows)
         self._known_version = self.fold.version
@@ -299,6 +304,7 @@ class Worker:
         self.counters.events += batch.events
         self.counters.quarantined += len(batch.quarantine)
         self.counters.batches += 1
+        self.counters.conflicts = self._ledger.conflicts
         if self.counters.batches % self.policy.trim_every == 0:
             self._trim()
 
@@ -340,7 +346,7 @@ class Worker:
         for number, owned in active.items():
             if self._consumer.position(number) == owned.position >= ends.get(number, 0) and read_to != NEVER:
                 owned.through = max(owned.through, read_to)
-        self._insist(lambda: self._ownership.announce(speakers))
+        self._insist(lambda: self._ownership.announce(speakers, always=True))
         self._desk.note_departed()
         self._insist(lambda: self._diary.write(self.fold))
 

@@ -64,13 +64,15 @@ class Said:
 
 
 class Ledger:
-    """``capacity``: events held in memory over all transactions, about; the least recently used go first."""
+    """``capacity``: events held in memory over all transactions, about; the least recently used go first. ``conflicts``: events
+    that came with other content under an id that was known: somebody uses ids again."""
 
     def __init__(self, store: Reader, flows: Flows, capacity: int = 1_000_000):
         self._store = store
         self._capacity = capacity
         self._entries: OrderedDict[Transaction, Entry] = OrderedDict()
         self._events = 0
+        self.conflicts = 0
         self._members = Members()
         self.agenda = Agenda()
         self.troubled: dict[Transaction, int] = {}
@@ -91,12 +93,17 @@ class Ledger:
 
     # Partitions ----------------------------------------------------------------------------------------------------
 
-    def open(self, partition: int) -> int:
-        """Take over a partition: who is known, who waits for what. Returns how many are open."""
+    def open(self, partition: int) -> list[Transaction]:
+        """Take over a partition: who is known, who waits for what. Returns those that today's flows may judge otherwise."""
+        stale: list[Transaction] = []
         for transaction in self._store.known_transactions([partition]):
             self._members.add(transaction)
         for key in self._store.find_keys(f"partition {partition}", UNJUDGED):
-            self._members.add((key.transaction_type, key.transaction_id))
+            transaction = (key.transaction_type, key.transaction_id)
+            self._members.add(transaction)
+            if transaction[0] in self._flows.by_key:
+                self.partition_of[transaction] = partition
+                stale.append(transaction)
         waits: dict[Transaction, list[Wait]] = {}
         for row in self._store.open_verdicts([partition]):
             transaction = (row.key_type, row.transaction_id)
@@ -104,9 +111,16 @@ class Ledger:
             self.partition_of[transaction] = partition
             if row.body:
                 self.troubled[transaction] = partition
+            if not self._in_force(row):
+                stale.append(transaction)
         for transaction, found in waits.items():
             self.agenda.restore(transaction, _earliest(found))
-        return len(waits)
+        return stale
+
+    def _in_force(self, row: VerdictRow) -> bool:
+        known = row.flow in self._flows.versions
+        flow = self._flows.in_force(row.flow, row.started_at, ended=bool(row.ended_at)) if known else None
+        return flow is None or flow.version == row.flow_version
 
     def close(self, partitions: Iterable[int]) -> None:
         """Give partitions up: nothing of them stays in memory."""
@@ -170,6 +184,9 @@ class Ledger:
             before = len(entry.state)
             changed = False
             for event, _ in arrived:
+                known = entry.state.events.get(event.id)
+                if known is not None and known is not event and known.content() != event.content():
+                    self.conflicts += 1
                 if entry.state.merge(event):
                     changed = True
                     entry.latest.append(event)
@@ -217,7 +234,8 @@ class Ledger:
             waits.extend(verdict.waits)
             stays_open = stays_open or row.open
             leans = leans or bool(row.body)
-        self._remember(transaction, entry.partition, stays_open, leans)
+        # What no flow judges yet stays open: one may be published that does.
+        self._remember(transaction, entry.partition, stays_open or not entry.rows, leans)
         self._wait(transaction, waits, knowledge)
         self._find_by(transaction, entry, said)
         if not entry.rows:

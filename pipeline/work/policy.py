@@ -45,6 +45,7 @@ class Counters:
     flips: int = 0
     batches: int = 0
     forwarded: int = 0
+    conflicts: int = 0
     retries: int = 0
 
 

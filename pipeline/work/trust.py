@@ -68,7 +68,7 @@ class Trust:
             return False
         count = self._counts.setdefault(source, _Count())
         count.add(good, bad, self.policy.window)
-        self._overall.add(good, bad, 10 * self.policy.least_overall)
+        self._overall.add(good, bad, self.policy.least_overall * 3 // 2)
         if bad:
             self._check_flood()
         mostly = count.bad >= self.policy.least and count.bad > self.policy.share * (count.good + count.bad)
