@@ -105,7 +105,7 @@ class Ends:
         if not done or (not step.any and len({before for before, _ in done}) < len(step.before)):
             return None
         # What came before and came again has begun the wait anew.
-        done += [((other, found)) for (other, _), found in own if other in step.ancestors]
+        done += [(other, found) for (other, _), found in own if other in step.ancestors]
         name, last = max(done, key=lambda item: (item[1].last, item[0]))
         return (
             None

@@ -245,6 +245,8 @@ class Review:
         left = len(own.done) - self._spent.get(step.name, 0) if own is not None else 0
         before = [name for name in step.before if self.plan.steps[name].per == step.per]
         at = None if before else self.since.owed(step, "") if step.before else self.since.origin(step, None)
+        if at is None and own is None and not named and not (before and self.since.nameless.get(before[0])):
+            return
         total = self.since.expected.get(before[0]) if before else None
         if total is None or step.spec.count is not None:
             total = self.seen.expected(step, at.step if at else None)
