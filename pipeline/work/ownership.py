@@ -121,15 +121,16 @@ class Ownership:
             if self._fold.partitions[number].fence != owned.versions.fence
         ]
 
-    def announce(self, partitions: Iterable[int]) -> int:
-        """Write progress where there is any to tell. Returns how many records."""
+    def announce(self, partitions: Iterable[int], *, always: bool = False) -> int:
+        """Write progress where there is any to tell, or ``always``: control time stands still unless somebody writes, and two
+        ticks that got one append time must not be the last ones. Returns how many records."""
         news: list[tuple[Owned, tuple[object, ...], Record]] = []
         for number in partitions:
             owned = self.active.get(number)
             if owned is None:
                 continue
             told: tuple[object, ...] = (owned.position, owned.through, repr(owned.forwarded))
-            if told != owned.announced:
+            if always or told != owned.announced:
                 news.append((owned, told, control_record(owned.progress())))
         if news:
             self._sink.produce([record for *_, record in news])

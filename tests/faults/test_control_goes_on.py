@@ -1,0 +1,128 @@
+"""Control time goes on while anybody lives; what is published later reaches what is open; what was heard is written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zlib import crc32
+
+from pipeline.core.knowledge import knowledge_from_facts
+from pipeline.log import Log
+from pipeline.log.memory import MemoryLog
+from pipeline.log.sqlite import SqliteLog
+from pipeline.store.contract import VerdictQuery
+from pipeline.store.memory import MemoryStore
+from pipeline.worker import Worker
+from schemas.flow import Flow, Flows
+from schemas.landscape import KeyType, Landscape
+from schemas.times import DAY, HOUR, MINUTE, SECOND
+from schemas.wire import Observed, encode
+from tracer.record import EVENTS, Record
+
+T0 = 1_790_000_000 * SECOND
+LANDSCAPE = Landscape(keys={"order": KeyType(transaction=True)})
+FLOW = {
+    "flow": "order", "version": 1, "key": "order", "by": ["order"], "lost_after": "2d",
+    "steps": {
+        "placed": {"system": "shop", "start": True},
+        "paid": {"system": "payments", "after": "placed", "within": "1h", "end": "completed"},
+    },
+}  # fmt: skip
+FIRST = Flow.model_validate(FLOW)
+
+
+class World:
+    """A log on a clock of its own, and what is appended to it."""
+
+    def __init__(self, log: Log | None = None):
+        self.now = self.pace = T0
+        self.log: Log = log or MemoryLog(2, lambda: self.now)
+        self.store = MemoryStore()
+
+    def worker(self, *flows: Flow) -> Worker:
+        return Worker(self.log, self.store, flows=Flows(list(flows)), landscape=LANDSCAPE, pacing=lambda: self.pace)
+
+    def place(self, order: str, step: str = "placed", system: str = "shop") -> None:
+        event = Observed(id=order, system=system, step=step, time=self.now, keys={"order": order})
+        key = f"order:{order}".encode()
+        self.log.producer().produce([Record(EVENTS, key, encode([event]), (), crc32(key) % self.log.partitions())])
+
+    def statuses(self) -> dict[str, tuple[str, int]]:
+        rows = self.store.verdicts(VerdictQuery())
+        return {row.transaction_id: (row.status, row.flow_version) for row in rows}
+
+
+def test_17_a_wall_clock_that_jumped_back_does_not_stop_control_time_for_ever(tmp_path: Path) -> None:
+    clock = [T0]
+    log = SqliteLog(tmp_path / "log.sqlite", clock=lambda: clock[0])
+    log.create(2)
+    world = World(log)
+    world.place("A")
+    worker = world.worker(FIRST)
+    for second in range(0, 3 * 3600, 6):
+        clock[0] = T0 + second * SECOND - (100 * SECOND if second > 30 else 0)
+        world.pace = T0 + second * SECOND
+        worker.step()
+    worker.close()
+    assert world.statuses()["A"][0] == "stalled"
+
+
+def test_a_worker_that_was_drained_twice_at_one_time_goes_on_when_time_does() -> None:
+    world = World()
+    world.place("A")
+    worker = world.worker(FIRST)
+    worker.drain()
+    worker.drain()
+    world.now += 2 * HOUR
+    worker.drain()
+    assert world.statuses()["A"][0] == "stalled"
+
+
+def test_a_version_that_applies_to_open_takes_over_what_is_open() -> None:
+    world = World()
+    world.place("A")
+    worker = world.worker(FIRST)
+    worker.drain()
+    assert world.statuses()["A"] == ("in_progress", 1)
+    second = Flow.model_validate({**FLOW, "version": 2, "since": "2030-01-01T00:00:00Z", "applies_to": "open"})
+    world.worker(FIRST, second).close()
+    worker.drain()
+    assert world.statuses()["A"] == ("in_progress", 2)
+    worker.close()
+
+
+def test_whoever_takes_over_judges_by_the_version_in_force() -> None:
+    world = World()
+    world.place("A")
+    worker = world.worker(FIRST)
+    worker.drain()
+    worker.close()
+    second = Flow.model_validate({**FLOW, "version": 2, "since": "2030-01-01T00:00:00Z", "applies_to": "open"})
+    world.worker(FIRST, second).drain()
+    assert world.statuses()["A"] == ("in_progress", 2)
+
+
+def test_events_that_came_before_their_flow_are_judged_once_it_is_published() -> None:
+    world = World()
+    world.place("A", step="lent", system="library")
+    worker = world.worker(FIRST)
+    worker.drain()
+    assert world.statuses() == {}
+    steps = {"lent": {"system": "library", "start": True}, "back": {"system": "library", "after": "lent"}}
+    lending = Flow.model_validate({"flow": "lending", "version": 1, "key": "order", "steps": steps})
+    world.worker(FIRST, lending).close()
+    worker.drain()
+    assert world.statuses()["A"] == ("in_progress", 1)
+    worker.close()
+
+
+def test_what_a_drain_knew_at_its_end_is_in_the_store() -> None:
+    world = World()
+    world.place("A")
+    worker = world.worker(FIRST)
+    worker.drain()
+    world.now += SECOND
+    worker.drain()
+    facts = [row[:4] + row[5:8] for row in world.store.hearing()]
+    told = knowledge_from_facts(facts, LANDSCAPE, worker.flows)
+    assert told.control_time == worker.fold.now > T0
+    assert told.processed == worker.fold.processed() > T0 - DAY - MINUTE
