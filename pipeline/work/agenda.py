@@ -15,7 +15,7 @@ from schemas.verdict import Wait
 
 
 class Agenda:
-    """``waiting``: transaction to what it waits for, the earliest per system."""
+    """``waiting``: transaction to what it waits for; on a silent system two things: its return, and control time."""
 
     def __init__(self) -> None:
         self.waiting: dict[Transaction, tuple[Wait, ...]] = {}

@@ -114,7 +114,7 @@ class Ledger:
             if not self._in_force(row):
                 stale.append(transaction)
         for transaction, found in waits.items():
-            self.agenda.restore(transaction, _earliest(found))
+            self.agenda.restore(transaction, sorted(set(found)))
         return stale
 
     def _in_force(self, row: VerdictRow) -> bool:
@@ -252,7 +252,7 @@ class Ledger:
             self.troubled.pop(transaction, None)
 
     def _wait(self, transaction: Transaction, waits: Sequence[Wait], knowledge: Knowledge) -> None:
-        self.agenda.set(transaction, _earliest(waits), knowledge)
+        self.agenda.set(transaction, tuple(sorted(set(waits))), knowledge)
 
     def _find_by(self, transaction: Transaction, entry: Entry, said: Said) -> None:
         """Rows for the keys by which the transaction can be found and was not before."""
@@ -289,13 +289,3 @@ class VersionSource:
     def next(self) -> int:
         self._next += 1
         return self._next
-
-
-def _earliest(waits: Iterable[Wait]) -> tuple[Wait, ...]:
-    """The first per system: judging again then returns the next."""
-    earliest: dict[str, Wait] = {}
-    for wait in waits:
-        known = earliest.get(wait.system)
-        if known is None or wait.time < known.time:
-            earliest[wait.system] = wait
-    return tuple(earliest.values())

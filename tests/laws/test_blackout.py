@@ -125,6 +125,17 @@ def test_a_real_loss_during_another_systems_blackout_is_found(dark: str) -> None
         assert _worst(before[name]) == _worst(after[name])
 
 
+def test_a_lost_parcel_is_found_though_payments_went_dark() -> None:
+    """Who has paid cannot be rejected any more, so nobody has to hear payments to know that nothing lifted the delivery."""
+    disturbed = shop(1, 300)
+    disturbed.blackout("payments", END - 10 * DAY, 9 * DAY)
+    before, after = undisturbed(1, 300), rows(judged(disturbed))
+    lost = [case.name for case in disturbed.cases if case.fault == "parcel_not_delivered"]
+    assert lost
+    for name in lost:
+        assert _worst(before[name]) == _worst(after[name])
+
+
 def _worst(row: VerdictRow) -> Place | None:
     assert row.status in (Status.LOST, Status.STALLED)
     return told_of(row).worst
