@@ -9,7 +9,7 @@ from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
-from pipeline.errors import Unavailable
+from pipeline.errors import Invalid, Unavailable
 from pipeline.log.contract import GROUP, Change, Fenced, LogRecord, PositionLost, Revoked
 from pipeline.log.kafka_admin import KafkaTopics
 from pipeline.log.kafka_group import Notes, keep_finished_joins
@@ -17,6 +17,7 @@ from pipeline.log.kafka_records import FastRecords
 from tracer.record import CONTROL, EVENTS
 from tracer.sinks.kafka import KafkaSink
 from tracer.sinks.kafka_config import KafkaAddress, read_address, unavailable
+from tracer.sinks.kafka_topics import WrongTopics, create_none
 
 REQUEST_TIMEOUT_MS = 5_000
 REBALANCE_PATIENCE_MS = 2_000
@@ -24,7 +25,6 @@ REBALANCE_PATIENCE_MS = 2_000
 CONSUMER = {
     "auto_offset_reset": "none",
     "enable_auto_commit": False,
-    "allow_auto_create_topics": False,
     "bootstrap_timeout_ms": REQUEST_TIMEOUT_MS,
     "request_timeout_ms": REQUEST_TIMEOUT_MS,
     "fetch_max_wait_ms": 100,
@@ -52,6 +52,7 @@ def _connect(address: KafkaAddress, topic: str, **options: Any) -> Any:
         client: Any = KafkaConsumer(**address.client, **CONSUMER, **options)  # type: ignore[no-untyped-call]
     except kafka_errors.KafkaError as error:
         raise unavailable(address.name, error) from error
+    create_none(client._cluster)
     client._fetcher.PartitionRecords = type("Records", (FastRecords,), {"topic": topic})
     return client
 
@@ -282,13 +283,18 @@ class KafkaLog:
         return self._topics.partitions()
 
     def consumer(self, group: str = GROUP, *, from_beginning: bool = True) -> KafkaEventConsumer:
+        self._topics.require()
         return KafkaEventConsumer(self._address, group, from_beginning)
 
     def control_reader(self) -> KafkaControlReader:
+        self._topics.require()
         return KafkaControlReader(self._address)
 
     def producer(self) -> KafkaSink:
-        return KafkaSink(self._url, self._env)
+        try:
+            return KafkaSink(self._url, self._env)
+        except WrongTopics as error:
+            raise Invalid(str(error)) from error
 
     def create(self, partitions: int | None = None) -> None:
         self._topics.create(partitions)

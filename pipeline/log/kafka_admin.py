@@ -4,53 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from kafka import KafkaAdminClient
+from kafka import TopicPartition
 from kafka import errors as kafka_errors
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
 from pipeline.errors import Invalid, Unavailable
 from tracer.record import CONTROL, EVENTS
-from tracer.sinks.kafka_config import KafkaAddress, unavailable
+from tracer.sinks.kafka_config import unavailable
+from tracer.sinks.kafka_topics import LOG_TIME, TIMESTAMPS, KafkaTopicsAsked, WrongTopics
 
 PARTITIONS = 12
 """Of the events, where nobody says otherwise: as many workers can share them, and 12 divides well."""
 
 CONFIGS = {
-    EVENTS: {"message.timestamp.type": "LogAppendTime"},
+    EVENTS: {TIMESTAMPS: LOG_TIME},
     CONTROL: {
-        "message.timestamp.type": "LogAppendTime",
+        TIMESTAMPS: LOG_TIME,
         "cleanup.policy": "compact",
         "min.compaction.lag.ms": str(24 * 3600 * 1000),
     },
 }
 
 
-class KafkaTopics:
-    """Connects when it is first asked something."""
+class KafkaTopics(KafkaTopicsAsked):
+    """Asks as any client does (`KafkaTopicsAsked`); it alone makes topics."""
 
-    def __init__(self, address: KafkaAddress):
-        self._address = address
-        self._names = {topic: address.prefix + topic for topic in (EVENTS, CONTROL)}
-        self._client: Any = None
-
-    def _admin(self) -> Any:
-        if self._client is None:
-            try:
-                self._client = KafkaAdminClient(  # type: ignore[no-untyped-call]
-                    **self._address.client, bootstrap_timeout_ms=5_000, request_timeout_ms=15_000
-                )
-            except kafka_errors.KafkaError as error:
-                raise unavailable(self._address.name, error) from error
-        return self._client
-
-    def _describe(self) -> dict[str, dict[str, Any]]:
-        """What the cluster says of each topic that there is."""
+    def require(self) -> None:
+        """As any client's; Invalid instead of `WrongTopics`."""
         try:
-            found = self._admin().describe_topics(list(self._names.values()))
-        except kafka_errors.KafkaError as error:
-            raise unavailable(self._address.name, error) from error
-        logical = {name: topic for topic, name in self._names.items()}
-        return {logical[each["name"]]: each for each in found if each["error_code"] == 0}
+            super().require()
+        except WrongTopics as error:
+            raise Invalid(str(error)) from error
 
     def partitions(self) -> int:
         found = self._describe()
@@ -61,16 +45,21 @@ class KafkaTopics:
         return len(found[EVENTS]["partitions"])
 
     def create(self, partitions: int | None) -> None:
-        """Make what is not there and set right how it is kept; safe to run at the same time as others do."""
+        """Make what is not there and set right how it is kept; safe to run at the same time as others do.
+
+        Raises:
+            Invalid: the topics that are there cannot be set right; says which to delete.
+        """
         if partitions is not None and partitions < 1:
             raise Invalid("a log needs at least one partition")
         there = self._describe()
+        beyond = self._beyond_mending(there)
+        if beyond:
+            raise Invalid(f"{self._address.name}: {beyond[0]}")
         if EVENTS in there and partitions is not None and len(there[EVENTS]["partitions"]) != partitions:
             raise Invalid(
                 f"{self._names[EVENTS]} has {len(there[EVENTS]['partitions'])} partitions already, not {partitions}"
             )
-        if CONTROL in there and len(there[CONTROL]["partitions"]) != 1:
-            raise Invalid(f"{self._names[CONTROL]} must have one partition: it is one total order")
         counts = {EVENTS: partitions or PARTITIONS, CONTROL: 1}
         wanted = {
             self._names[topic]: {"num_partitions": counts[topic], "configs": configs}
@@ -87,6 +76,28 @@ class KafkaTopics:
         except kafka_errors.KafkaError as error:
             raise unavailable(self._address.name, error) from error
 
+    def _beyond_mending(self, there: dict[str, dict[str, Any]]) -> list[str]:
+        """What only new topics mend. A record keeps the time that it was written with, whatever the topic says later."""
+        found = []
+        if CONTROL in there and len(there[CONTROL]["partitions"]) != 1:
+            found.append(self._wrong_control(len(there[CONTROL]["partitions"]), there))
+        for topic in there:
+            kind = self._configs(topic).get(TIMESTAMPS, LOG_TIME)
+            if kind != LOG_TIME and self._holds_records(topic, len(there[topic]["partitions"])):
+                found.append(
+                    f"{self._names[topic]} holds records with {TIMESTAMPS}={kind} instead of {LOG_TIME}: their times are"
+                    f" not the log's; {self._remedy(there)}"
+                )
+        return found
+
+    def _holds_records(self, topic: str, partitions: int) -> bool:
+        latest = {TopicPartition(self._names[topic], each): OffsetSpec.LATEST for each in range(partitions)}
+        try:
+            ends = self._admin().list_partition_offsets(latest)
+        except kafka_errors.KafkaError as error:
+            raise unavailable(self._address.name, error) from error
+        return any(end.offset > 0 for end in ends.values())
+
     def _set_right(self, topic: str) -> None:
         now = self._configs(topic)
         wrong = {key: value for key, value in CONFIGS[topic].items() if now.get(key) != value}
@@ -94,38 +105,31 @@ class KafkaTopics:
             resource = ConfigResource(ConfigResourceType.TOPIC, self._names[topic], wrong)  # type: ignore[no-untyped-call]
             self._admin().alter_configs([resource])
 
-    def _configs(self, topic: str) -> dict[str, str]:
-        name = self._names[topic]
-        resource = ConfigResource(ConfigResourceType.TOPIC, name)  # type: ignore[no-untyped-call]
-        found = self._admin().describe_configs([resource], config_filter="all")
-        return {key: entry["value"] for key, entry in found["topic"][name].items()}
-
     def check(self) -> list[str]:
         """What is wrong, with how to mend it."""
         try:
             there = self._describe()
-            problems = [
+            beyond = self._beyond_mending(there)
+            problems = beyond + [
                 f"there is no topic {name}; `lastseen setup` makes it"
                 for topic, name in self._names.items()
                 if topic not in there
             ]
             for topic in there:
-                problems += self._problems_of(topic, there[topic])
+                problems += self._problems_of(topic, there[topic], mendable=not beyond)
         except Unavailable as error:
             return [str(error)]
         except kafka_errors.KafkaError as error:
             return [str(unavailable(self._address.name, error))]
         return problems
 
-    def _problems_of(self, topic: str, described: dict[str, Any]) -> list[str]:
+    def _problems_of(self, topic: str, described: dict[str, Any], mendable: bool) -> list[str]:
         name, now = self._names[topic], self._configs(topic)
         problems = [
             f"{name} has {key}={now.get(key)} instead of {value}; `lastseen setup` sets it right"
             for key, value in CONFIGS[topic].items()
-            if now.get(key) != value
+            if mendable and now.get(key) != value
         ]
-        if topic == CONTROL and len(described["partitions"]) != 1:
-            problems.append(f"{name} has {len(described['partitions'])} partitions; it must have one: make it anew")
         if int(now.get("max.message.bytes") or 0) < 1_048_576:
             problems.append(
                 f"{name} takes messages of {now.get('max.message.bytes')} bytes; set max.message.bytes=1048588"
@@ -134,8 +138,3 @@ class KafkaTopics:
         if without:
             problems.append(f"{name} has no leader for partitions {without}: a broker is away")
         return problems
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from kafka import KafkaConsumer, KafkaProducer
 
 from pipeline.errors import Invalid, Unavailable
 from pipeline.log import Log, PositionLost, open_log
@@ -18,6 +21,7 @@ from tests.kafka_broker import PASSWORD, USER, Broker
 from tracer.record import CONTROL, EVENTS, Record
 from tracer.sinks import open_sink
 from tracer.sinks.kafka_config import Secret, read_address
+from tracer.sinks.kafka_topics import TIMESTAMPS
 
 
 def test_kafka_broker_restarts_and_nothing_is_lost(tmp_path: Path, kafka_broker: dict[str, str]) -> None:
@@ -90,10 +94,109 @@ def test_topics_hold_what_they_must(kafka: str) -> None:
         assert log._topics._configs(CONTROL)["min.compaction.lag.ms"] == "86400000"
 
 
+def topics_there(log: KafkaLog) -> set[str]:
+    """Of our two; asked without making any."""
+    return set(log._topics._describe())
+
+
+@pytest.fixture
+def auto_creating(kafka: str, kafka_broker: dict[str, str]) -> Iterator[KafkaLog]:
+    """A log without topics, on a broker that makes whatever topic a careless client names."""
+    if "sasl" not in kafka_broker:
+        pytest.skip("LASTSEEN_TEST_KAFKA: whether it makes topics by itself is not known")
+    with contextlib.closing(open_log(kafka)) as log:
+        assert isinstance(log, KafkaLog)
+        careless = KafkaConsumer(log._address.prefix + "witness", bootstrap_servers=[kafka_broker["address"]])  # type: ignore[no-untyped-call]
+        careless.poll(timeout_ms=100)  # type: ignore[no-untyped-call]
+        with contextlib.closing(careless):
+            made = log._topics._admin().describe_topics
+            until(lambda: made([log._address.prefix + "witness"])[0]["error_code"] == 0)
+        yield log
+
+
+def test_nobody_but_setup_makes_topics(auto_creating: KafkaLog, kafka: str) -> None:
+    log = auto_creating
+    opened: list[Callable[[], object]] = [log.producer, log.consumer, log.control_reader, lambda: open_sink(kafka)]
+    for connect in opened:
+        with pytest.raises(Unavailable, match="has no topics yet: run `lastseen setup`"):
+            connect()
+    assert topics_there(log) == set()
+    log._topics._admin().create_topics({log._address.prefix + EVENTS: {"configs": {TIMESTAMPS: "LogAppendTime"}}})
+    until(lambda: topics_there(log) == {EVENTS})
+    for connect in opened:
+        with pytest.raises(Unavailable, match=r"has no topic t\w+\.lastseen\.control yet: run `lastseen setup`"):
+            connect()
+    assert topics_there(log) == {EVENTS}
+
+
+def test_topics_that_go_while_they_are_used_stay_gone(auto_creating: KafkaLog) -> None:
+    """Clients ask for metadata all the time: that makes no topic either."""
+    log = auto_creating
+    log.create(PARTITIONS)
+    control, consumer, sink = log.control_reader(), log.consumer(), log.producer()
+    clusters = [control._client._cluster, consumer._client._cluster, sink._producer._metadata]
+    assert [sink.partitions(topic) for topic in (EVENTS, CONTROL)] == [PARTITIONS, 1]
+    log._topics._admin().delete_topics(list(log._topics._names.values()))
+    until(lambda: topics_there(log) == set())
+    asked = [cluster.request_update() for cluster in clusters]
+    for cluster in clusters:
+        assert cluster.metadata_request().topics
+    while not all(each.is_done for each in asked):
+        with contextlib.suppress(PositionLost, Unavailable):
+            consumer.poll(10, 50)
+        with contextlib.suppress(PositionLost, Unavailable):
+            control.read(10, 50)
+    assert topics_there(log) == set()
+    for client in (control, consumer, sink):
+        client.close()
+
+
+def test_wrong_topics_are_refused_with_the_remedy(auto_creating: KafkaLog, kafka: str) -> None:
+    """As a careless client has the broker make them: control in several partitions, times of the producers."""
+    log = auto_creating
+    events, control = log._topics._names[EVENTS], log._topics._names[CONTROL]
+    admin = log._topics._admin()
+    remedy = re.escape(f"delete the topics {events} and {control}, then run `lastseen setup` again")
+    several = {"num_partitions": 3, "configs": {TIMESTAMPS: "LogAppendTime"}}
+    admin.create_topics({events: several, control: several}, wait_for_metadata=True)
+    opened: list[Callable[[], object]] = [log.producer, log.consumer, log.control_reader, lambda: log.create(None)]
+    for connect in opened:
+        with pytest.raises(Invalid, match=f"control has 3 partitions and must have one.*{remedy}"):
+            connect()
+    with pytest.raises(ValueError, match=remedy):
+        open_sink(kafka)
+    assert [problem for problem in log.check() if re.search(remedy, problem)] == log.check() != []
+    admin.delete_topics([events, control])
+    until(lambda: topics_there(log) == set())
+    log.create(PARTITIONS)
+    until(lambda: log.check() == [])
+
+
+def test_times_of_producers_are_refused(auto_creating: KafkaLog) -> None:
+    """Setup sets an empty topic right; records keep the times that they were written with."""
+    log = auto_creating
+    events, control = log._topics._names[EVENTS], log._topics._names[CONTROL]
+    log._topics._admin().create_topics({events: {"num_partitions": 3}, control: {"num_partitions": 1}})
+    until(lambda: topics_there(log) == {EVENTS, CONTROL})
+    for connect in (log.producer, log.consumer, log.control_reader):
+        with pytest.raises(Invalid, match=r"events has .*=CreateTime instead of LogAppendTime: run `lastseen setup`"):
+            connect()
+    other = KafkaProducer(**log._address.client)  # type: ignore[no-untyped-call]
+    other.send(control, value=b"written by somebody's clock", timestamp_ms=1).get(30)  # type: ignore[no-untyped-call]
+    other.close()  # type: ignore[no-untyped-call]
+    remedy = re.escape(f"delete the topics {events} and {control}, then run `lastseen setup` again")
+    with pytest.raises(Invalid, match=f"control holds records with .*CreateTime.*{remedy}"):
+        log.create(None)
+    assert [problem for problem in log.check() if re.search(remedy, problem)] == log.check() != []
+    log._topics._admin().delete_topics([control])
+    until(lambda: topics_there(log) == {EVENTS})
+    log.create(None)
+    until(lambda: log.check() == [])
+    log.producer().close()
+
+
 def test_batches_of_other_producers_are_read(kafka: str) -> None:
     """Compressed by the producer, without keys or values, with the producer's own clock."""
-    from kafka import KafkaProducer
-
     with contextlib.closing(open_log(kafka)) as log:
         log.create(PARTITIONS)
         assert isinstance(log, KafkaLog)

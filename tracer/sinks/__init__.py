@@ -18,8 +18,9 @@ def open_sink(url: str, env: Mapping[str, str] | None = None) -> Sink:
         env: where secrets are read (``LASTSEEN_KAFKA_PASSWORD`` and so on); nothing else is.
 
     Raises:
-        ValueError: the URL is not understood, holds a secret, or names a log in memory (an object, not an address).
-        Unavailable: the log cannot be reached.
+        ValueError: the URL is not understood, holds a secret, or names a log in memory (an object, not an address);
+            Kafka's topics are not such as a log may have.
+        Unavailable: the log cannot be reached; Kafka has no topics yet.
     """
     scheme = url.partition(":")[0]
     if scheme in ("kafka", "kafkas"):

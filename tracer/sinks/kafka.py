@@ -18,6 +18,7 @@ from tracer.errors import Unavailable
 from tracer.record import CONTROL, EVENTS, Ack, Record
 from tracer.sinks.contract import OnAck, OnError, Pending, place, settled
 from tracer.sinks.kafka_config import read_address, unavailable
+from tracer.sinks.kafka_topics import create_none, require_topics
 
 MAX_PENDING = 20_000
 MAX_PENDING_BYTES = 64 * 1024 * 1024
@@ -26,7 +27,6 @@ MAX_PENDING_BYTES = 64 * 1024 * 1024
 PRODUCER = {
     "acks": "all",
     "enable_idempotence": True,
-    "allow_auto_create_topics": False,
     "bootstrap_timeout_ms": 5_000,
     "max_block_ms": 10_000,
     "request_timeout_ms": 15_000,
@@ -39,7 +39,7 @@ PRODUCER = {
 
 
 class KafkaSink:
-    """A producer for both topics. See `tracer.sinks.kafka_config` for the address."""
+    """A producer for both topics, which must be there and right. See `tracer.sinks.kafka_config` for the address."""
 
     def __init__(self, url: str, env: Mapping[str, str] | None = None):
         self._address = read_address(url, env)
@@ -50,10 +50,12 @@ class KafkaSink:
         self._pending = 0
         self._pending_bytes = 0
         self._news = threading.Event()
+        require_topics(self._address)
         try:
             self._producer: Any = KafkaProducer(**self._address.client, **PRODUCER)  # type: ignore[no-untyped-call]
         except kafka_errors.KafkaError as error:
             raise unavailable(self.name, error) from error
+        create_none(self._producer._metadata)
 
     def partitions(self, topic: str) -> int:
         if topic not in self._topics:
