@@ -1,0 +1,174 @@
+"""Services that are away, and being asked to stop: nothing is committed, the place in the group is kept, work goes on by itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.errors import Unavailable
+from pipeline.store.contract import QuarantineRow
+from pipeline.store.memory import MemoryStore
+from pipeline.worker import Stopping, Worker
+from schemas.times import DAY
+from tests.faults.site import Site
+from tests.faults.stories import START, flat, stories
+from tracer.record import EVENTS, Record
+
+ALL = flat(stories())
+OPERATIONS = ["write_events", "write_flips", "write_verdicts", "write_keys", "write_hearing", "write_sources"]
+
+
+class Outage:
+    """The store refuses one operation ``times`` times. ``seen`` is called at each refusal."""
+
+    def __init__(self, operation: str, times: int):
+        self.operation, self.times, self.refused = operation, times, 0
+        self.seen: Callable[[], object] = lambda: None
+
+    def __call__(self, operation: str) -> None:
+        if operation == self.operation and self.refused < self.times:
+            self.refused += 1
+            self.seen()
+            raise Unavailable("the store is away")
+
+
+def patient(site: Site, patience: float | None = None) -> Worker:
+    return site.worker(max_records=20, patience=patience, first_backoff=0.001, longest_backoff=0.002)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_9_the_store_is_away_and_comes_back(operation: str) -> None:
+    """While it is, nothing is committed or announced, membership is kept, and nothing is polled away."""
+    outage = Outage(operation, 20)
+    site = Site(2, store=MemoryStore(before=outage))
+    site.send(ALL, each=3)
+    site.hear(START + 30 * DAY)
+    worker = patient(site)
+    group = site.log.groups["lastseen"]
+    seen: list[tuple[dict[int, int], list[object], int]] = []
+    outage.seen = lambda: seen.append((dict(group.commits), list(group.members), group.generation))
+    worker.drain()
+    assert outage.refused == 20
+    assert worker.counters.retries == 20
+    commits, members, generation = zip(*seen, strict=True)
+    assert all(one == commits[0] for one in commits), "nothing was committed meanwhile"
+    assert all(one == [worker._consumer] for one in members)
+    assert len(set(generation)) == 1
+    assert site.verdicts() == site.judged(ALL, worker)
+    assert group.commits == site.ends()
+
+
+def test_21_the_quarantine_is_away() -> None:
+    """No commit before what is bad is kept."""
+    outage = Outage("write_quarantine", 10**9)
+    site = Site(store=MemoryStore(before=outage))
+    site.produce([Record(EVENTS, b"order:1", b"{", (), 0)])
+    site.send(ALL[:5])
+    worker = patient(site, patience=0.01)
+    with pytest.raises(Unavailable):
+        worker.drain()
+    assert site.log.groups["lastseen"].commits == {}
+    outage.times = 0
+    site.evict_all()
+    site.worker().drain()
+    kept: list[QuarantineRow] = site.store.quarantine()
+    assert [row.payload for row in kept] == [b"{"]
+    assert site.log.groups["lastseen"].commits == site.ends()
+
+
+def test_the_log_is_away_and_comes_back() -> None:
+    """Cut off at every step in turn; each time it goes on as soon as the log is there again."""
+    site = Site(2)
+    site.send(ALL, each=3)
+    site.hear(START + 30 * DAY)
+    worker = patient(site)
+    cut: set[str] = set()
+
+    def disturb(step: str) -> None:
+        if step not in cut:
+            cut.add(step)
+            site.log.broker.down = True
+
+    wait = worker._stop.wait
+
+    def heal(timeout: float | None = None) -> bool:
+        if worker.counters.retries % 3 == 0:
+            site.log.broker.down = False
+        return wait(timeout)
+
+    worker._checkpoint = disturb
+    worker._stop.wait = heal  # type: ignore[method-assign]
+    worker.drain()
+    assert worker.counters.retries >= 3 * 5
+    assert site.verdicts() == site.judged(ALL, worker)
+
+
+def test_34_cut_off_from_the_log_no_verdict_changes() -> None:
+    """For as long as it lasts, whatever the clock on the wall says; and the leases of those who could not renew are renewed."""
+    site = Site()
+    site.send(ALL)
+    site.hear(START + DAY, every=DAY)
+    worker = site.worker()
+    worker.drain()
+    before = site.verdicts()
+    site.log.broker.down = True
+    for _ in range(10):
+        site.time += DAY
+        with pytest.raises(Unavailable):
+            worker.step()
+    assert site.verdicts() == before
+    site.log.broker.down = False
+    for _ in range(5):
+        site.time += 1
+        worker.step()
+    assert site.verdicts() == before
+    assert not worker.fold.hearing("payments").silent
+    site.hear(START + 30 * DAY)
+    worker.drain()
+    assert site.verdicts() == site.judged(ALL, worker)
+
+
+@pytest.mark.parametrize("step", ["decode", "write events", "write verdicts", "announce"])
+def test_asked_to_stop_it_finishes_the_batch_commits_and_leaves(step: str) -> None:
+    site = Site()
+    site.send(ALL, each=3)
+    site.hear(START + 30 * DAY)
+    stop = threading.Event()
+
+    def ask(name: str) -> None:
+        if name == step:
+            stop.set()
+
+    worker = site.worker(checkpoint=ask, max_records=10)
+    worker._stop = stop
+    worker.run()
+    group = site.log.groups["lastseen"]
+    assert group.commits == {0: 10}
+    assert group.members == []
+    assert worker.counters.batches == 1
+    site.worker().drain()
+    assert site.store.count_events() == len(ALL) + 1
+
+
+def test_asked_to_stop_while_a_service_is_away_it_leaves_at_once() -> None:
+    outage = Outage("write_events", 10**9)
+    site = Site(store=MemoryStore(before=outage))
+    site.send(ALL)
+    worker = patient(site)
+    outage.seen = lambda: worker._stop.set() if outage.refused == 3 else None
+    worker.run()
+    assert outage.refused <= 4
+    assert site.log.groups["lastseen"].commits == {}
+    assert site.log.groups["lastseen"].members == []
+
+
+def test_asked_to_stop_a_drain_says_so_too() -> None:
+    outage = Outage("write_events", 10**9)
+    site = Site(store=MemoryStore(before=outage))
+    site.send(ALL)
+    worker = patient(site)
+    outage.seen = lambda: worker._stop.set() if outage.refused == 3 else None
+    with pytest.raises(Stopping):
+        worker.drain()
