@@ -153,7 +153,11 @@ class ControlReader(Protocol):
 
 
 class Log(Protocol):
-    """An event log: two topics, from both sides."""
+    """An event log: two topics, from both sides.
+
+    Only `create` makes topics. `consumer`, `control_reader` and `producer` raise Unavailable where Kafka has none yet, and
+    Invalid where they are not such as a log may have.
+    """
 
     @property
     def name(self) -> str:
@@ -176,7 +180,7 @@ class Log(Protocol):
         """Set both topics up; does nothing where that was done.
 
         Raises:
-            Invalid: the events have another number of partitions already.
+            Invalid: the events have another number of partitions already; Kafka's topics cannot be set right.
             Unavailable: the log cannot be reached.
         """
         ...
