@@ -1,7 +1,7 @@
 """Flow files: YAML to ``Flow``, every mistake with file, line, field and reason.
 
-A folder's flow files are its ``*.yaml`` that have a field ``flow`` or ``steps``; a landscape or a mapping may lie beside
-them.
+A folder's flow files are its ``*.yaml`` and ``*.yml``; its ``landscape.yaml`` and mappings may lie beside them. What is none of
+these is a mistake: a flow that is silently not read is a process that is silently not watched.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ __all__ = ["SHIPPED_FLOWS", "Checked", "Published", "check_files", "flow_files",
 Published = Mapping[tuple[str, int], str]
 """Flow and version to the digest under which it was published."""
 
-_FLOW_FIELD = re.compile(rb"^[\"']?(?:flow|steps)[\"']?\s*:", re.MULTILINE).search
+_FLOW_FIELD = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?(?:flow|steps)[\"']?\s*:", re.MULTILINE).search
+_MAPPING_FIELD = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?mapping[\"']?\s*:", re.MULTILINE).search
 _STEP = TypeAdapter(Step)
 _ROLE = TypeAdapter(KeyRole)
 
@@ -53,23 +54,40 @@ def load_flows(dirs: Iterable[Path], landscape: Landscape | None = None, publish
 
 
 def flow_files(dirs: Iterable[Path]) -> list[Path]:
-    """The folders' flow files by name, also those that are no YAML. Raises ``Invalid`` where there is no such folder."""
+    """The folders' flow files by name, also those that are no YAML or no flow; hidden ones are an editor's.
+
+    Raises ``Invalid`` where there is no such folder.
+    """
     found = []
     for folder in dirs:
         if not folder.is_dir():
             raise Invalid("is no folder", file=str(folder))
         paths = sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))
-        found += [path for path in paths if path.name != FILE_NAME and _is_flow(path)]
+        found += [
+            path for path in paths if path.name != FILE_NAME and not path.name.startswith(".") and not _is_mapping(path)
+        ]
     return found
 
 
-def _is_flow(path: Path) -> bool:
+def _is_mapping(path: Path) -> bool:
+    """A mapping is ``lastseen load``'s to read and to judge, also while it is no YAML."""
     try:
         with path.open("rb") as file:
             head = file.read(MAX_BYTES)
     except OSError:
-        return True
-    return head.lstrip()[:1] == b"{" or _FLOW_FIELD(head) is not None
+        return False
+    return _MAPPING_FIELD(head) is not None and _FLOW_FIELD(head) is None
+
+
+def _stranger(document: Document) -> Invalid | None:
+    """What is to be said of a file that is no flow; None for one that may be meant as one."""
+    data = document.data
+    if isinstance(data, dict) and {"flow", "steps"} & data.keys():
+        return None
+    if isinstance(data, dict) and data and data.keys() <= Landscape.model_fields.keys():
+        return document.mistake(f"is a landscape, which is read from {FILE_NAME} only: rename it")
+    what = "is empty" if data is None else "is neither a flow (`flow: NAME`) nor a landscape nor a mapping"
+    return document.mistake(f"{what}: mend it, or take it out of the folder of flows")
 
 
 def check_files(
@@ -87,6 +105,10 @@ def check_files(
             document = read_yaml(path)
         except Invalid as error:
             mistakes.append(error)
+            continue
+        stranger = _stranger(document)
+        if stranger is not None:
+            mistakes += (*document.mistakes, stranger)
             continue
         flow, found = _read(document, landscape)
         if flow is not None:

@@ -145,6 +145,29 @@ def test_check_of_one_file_knows_the_landscape_beside_it_and_names_its_own_mista
     assert "tea.yaml:3: key: 'tea' does not name transactions" in run("check", own / "tea.yaml", code=1).stdout
 
 
+def test_every_file_in_a_folder_of_flows_is_one_or_is_named(own: Path) -> None:
+    (own / "a.yaml").write_text("foo: 1\n")
+    (own / "b.yml").write_bytes("flow: tea\n".encode("utf-16"))
+    (own / "c.yaml").write_text("# flow: tea\n")
+    (own / "d.yaml").write_text(LANDSCAPE)
+    (own / "e.yaml").write_bytes("flow: th\xe9\n".encode("latin-1"))
+    (own / "mapping.yaml").write_text("mapping: tea\nwhatever: [")
+    (own / ".f.yaml").write_text("foo: 1\n")
+    said = run("check", own, code=1).stdout.replace(f"{own}/", "").splitlines()
+    assert [line.split(": ")[0] for line in said] == ["a.yaml:1", "b.yml:1", "c.yaml", "d.yaml:1", "e.yaml:1"]
+    parts = (
+        "is neither a flow",
+        "not UTF-8",
+        "is empty",
+        "is a landscape, which is read from landscape.yaml only",
+        "not UTF-8",
+    )
+    for line, part in zip(said, parts, strict=True):
+        assert part in line
+    with pytest.raises(ValueError, match=r"a\.yaml:1: is neither a flow .* 4 more"):
+        load_flows([own])
+
+
 def test_a_warning_is_printed_and_is_no_mistake(own: Path) -> None:
     (own / "tea.yaml").write_text(TEA.replace("system: kitchen", "system: cellar"))
     result = run("check", own / "tea.yaml")
