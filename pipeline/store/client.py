@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -185,7 +186,7 @@ class Client:
                 f"{self.name} refused user {self.address.user!r}: check LASTSEEN_CLICKHOUSE_USER and LASTSEEN_CLICKHOUSE_PASSWORD"
             )
         self._lost = code is None
-        return Unavailable(f"{self.name} cannot be used: {reason}")
+        return Unavailable(_out_of_reach(self.name, str(error)) or f"{self.name} cannot be used: {reason}")
 
     def insert(self, table: Table, columns: Sequence[Sequence[Any]]) -> None:
         """Columns in the table's order, in one INSERT."""
@@ -226,6 +227,15 @@ class Client:
                 return
             client.close_connections()
             client.close()
+
+
+def _out_of_reach(name: str, message: str) -> str:
+    """The HTTP library's account of why no connection came about, as people say it; "" where it is about something else."""
+    if "HTTPConnectionPool" not in message and "HTTPSConnectionPool" not in message:
+        return ""
+    reason = re.search(r"\[Errno -?\d+\] ([^\"')]+)", message)
+    timeout = "timed out" in message
+    return f"{name} cannot be reached: {reason[1].lower() if reason else 'it does not answer' if timeout else 'no connection'}"
 
 
 def _first_line(message: str) -> str:
