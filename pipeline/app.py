@@ -6,21 +6,27 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from pipeline.answers.judging import Bench
 from pipeline.config import Config
-from pipeline.errors import Unavailable
-from pipeline.log import Log, open_log
+from pipeline.errors import Invalid, Unavailable
+from pipeline.log import ControlReader, Log, open_log
 from pipeline.store import open_store
 from pipeline.store.client import parse_address
 from pipeline.store.contract import Store
-from schemas.flow import Flows
+from schemas.control import FlowPublished, decode_control
+from schemas.flow import Flow, Flows
 from schemas.flow_file import load_flows
 from schemas.landscape import Landscape
 from schemas.landscape_file import SHIPPED_FLOWS, load_landscape
 from tracer.sinks.memory import wall_clock
+from tracer.sinks.sqlite_file import path_of
+
+_FLOW_KEY = b"flow:"
 
 
 class App:
@@ -85,8 +91,43 @@ class App:
         """What answers read from."""
         flows, landscape = self.definitions()
         with self.store(create=False) as store:
-            yield Bench(store, flows, landscape, self.clock)
+            yield Bench(store, flows, landscape, self.clock, self.published)
+
+    def published(self) -> list[Flow]:
+        """The flows that control holds; none where the log cannot be read, for answers rest on the store alone."""
+        if self.config.embedded_log and not path_of(self.config.log_url).is_file():
+            return []
+        try:
+            with self.log() as log:
+                reader = log.control_reader()
+                try:
+                    return _published(reader)
+                finally:
+                    reader.close()
+        except (Unavailable, Invalid):
+            return []
 
     def worker_name(self) -> str:
         """For *own* records: unique among processes and threads that live."""
         return f"{socket.gethostname()[:60]}-{os.getpid()}-{threading.get_native_id()}"
+
+
+def _published(reader: ControlReader) -> list[Flow]:
+    """Of two with one version the first. What is not in this version's language is left out."""
+    end, found = reader.end_offset(), dict[tuple[str, int], FlowPublished]()
+    while reader.position() < end:
+        # Kafka hands out nothing while it cannot be reached, too; who asks for an answer does not wait for ever.
+        records = reader.read(10_000, 5_000)
+        if not records:
+            break
+        for record in records:
+            if record.key.startswith(_FLOW_KEY):
+                with suppress(Invalid):
+                    said = decode_control(record.value)
+                    if isinstance(said, FlowPublished):
+                        found.setdefault((said.flow, said.version), said)
+    flows = []
+    for said in found.values():
+        with suppress(ValidationError):
+            flows.append(Flow.model_validate(said.content))
+    return flows

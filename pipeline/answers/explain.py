@@ -51,6 +51,12 @@ def explain(
     return Explanation(tuple(sentence(text) for text in said if text), sentence(advice(case)))
 
 
+def unexplained(flow: str) -> Explanation:
+    """Where the flow is not known by which it was judged: nothing is said that would rest on it."""
+    said = f"flow {flow} is not known here: give --flows"
+    return Explanation((sentence(said),), "We are looking into it and will come back to you.")
+
+
 # --- what is the matter -------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,8 @@ derived here from the events; what would be said as of a time is judged again (l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from itertools import islice
 
 from pipeline.core.hearing import NEVER, Knowledge
@@ -19,20 +20,67 @@ from pipeline.store.contract import Reader, Transaction, VerdictRow
 from schemas.errors import Invalid
 from schemas.flow import Flow, Flows
 from schemas.landscape import Landscape
-from schemas.verdict import VERDICT, Drop, DropKind, Finding, FindingKind, Status, Verdict
+from schemas.verdict import VERDICT, Drop, DropKind, Finding, FindingKind, Status, Verdict, Witness
 from schemas.wire import Observed
 
 CHUNK = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bench:
-    """``store``: where facts are read; ``clock``: µs now, for words like "2 hours ago" and for nothing else."""
+    """``store``: where facts are read; ``flows``: those given, and once `learn` was needed those published; ``clock``: µs now,
+    for words like "2 hours ago" and for nothing else; ``published``: reads the flows that were published, which takes time,
+    so only where something rests on a flow that was not given."""
 
     store: Reader
     flows: Flows
     landscape: Landscape
     clock: Callable[[], int]
+    published: Callable[[], Iterable[Flow]] = tuple
+    _learnt: bool = field(default=False, init=False)
+
+    def learn(self) -> None:
+        """Know what was published too."""
+        if not self._learnt:
+            self._learnt = True
+            self.flows = joined(self.flows, self.published())
+
+    def cover(self, rows: Iterable[VerdictRow]) -> None:
+        """Know the flows of these rows, where that can be: before ``knowledge`` is asked for."""
+        if any(self._version(row) is None for row in rows):
+            self.learn()
+
+    def cover_flows(self, names: Iterable[str]) -> None:
+        """The same by name."""
+        if not set(names) <= self.flows.versions.keys():
+            self.learn()
+
+    def require_flow(self, name: str) -> None:
+        """Raises ``Invalid`` for a flow that was neither given nor published and that no transaction is judged by."""
+        self.cover_flows([name])
+        if name not in self.flows.versions and name not in self.judged_flows():
+            self.flows.latest(name)
+
+    def require_place(self, name: str, option: str) -> None:
+        """Raises ``Invalid`` for what is no step and no system of any flow."""
+        if name in self._places():
+            return
+        self.learn()
+        known = self._places()
+        if name in known or not self.judged_flows() <= self.flows.versions.keys():
+            return
+        near = get_close_matches(name, sorted(known), 3, 0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; lastseen flows show FLOW names them"
+        raise Invalid(f"no flow has a step or a system {name[:60]!r}{hint}", field=option)
+
+    def _places(self) -> set[str]:
+        steps = [(name, step.system) for flow in self.flows.all() for name, step in flow.steps.items()]
+        found = {place for pair in steps for place in pair} | set(self.landscape.systems)
+        return found | {former for spec in self.landscape.systems.values() for former in spec.former_names}
+
+    def judged_flows(self) -> set[str]:
+        """Flows that have transactions."""
+        return {flow for flow, _ in self.store.count_verdicts()}
 
     def knowledge(self, as_of: int = 0) -> Knowledge:
         """What was known of time and hearing at ``as_of`` µs (0: all that is known)."""
@@ -45,15 +93,13 @@ class Bench:
         types = {one for name in names for flow in self.flows.versions[name] for one in plan_of(flow).instance_types}
         return State.of(kind, id_, events, tuple(sorted(types)))
 
-    def flow_of(self, row: VerdictRow) -> Flow:
-        """The version that a verdict was made under. Raises ``Invalid`` where these flows do not have it."""
-        for flow in self.flows.versions.get(row.flow, ()):
-            if flow.version == row.flow_version:
-                return flow
-        raise Invalid(
-            f"flow {row.flow} version {row.flow_version} is not among the flows given; "
-            "name the folder with its file: --flows DIR"
-        )
+    def _version(self, row: VerdictRow) -> Flow | None:
+        return next((f for f in self.flows.versions.get(row.flow, ()) if f.version == row.flow_version), None)
+
+    def flow_of(self, row: VerdictRow) -> Flow | None:
+        """The version that a verdict was made under; None where it was neither given nor can be read in control."""
+        self.cover([row])
+        return self._version(row)
 
     def judged(self, state: State, knowledge: Knowledge, *, ended: bool = False) -> Iterator[tuple[Flow, Verdict]]:
         """Verdicts under every flow that judges the transaction."""
@@ -63,10 +109,13 @@ class Bench:
                 yield flow, judge(state, flow, knowledge)
 
     def told(self, row: VerdictRow, events: Sequence[Observed], knowledge: Knowledge) -> tuple[Flow, Verdict]:
-        """The stored verdict, with what is derived from events: hops, edges, evidence."""
-        flow = self.flow_of(row)
+        """The stored verdict, with what is derived from events: hops, edges, evidence; heard as is known now. Of a flow
+        that is not known, what is stored, under a stand-in without steps."""
+        flow, said = self.flow_of(row), stored_verdict(row)
+        said = replace(said, completeness=tuple(_heard_now(witness, knowledge) for witness in said.completeness))
+        if flow is None:
+            return stand_in(row), said
         derived = judge(self.state((row.key_type, row.transaction_id), events), flow, knowledge)
-        said = stored_verdict(row)
         return flow, replace(
             said,
             hops=derived.hops,
@@ -74,6 +123,35 @@ class Bench:
             evidence=said.evidence or derived.evidence,
             completeness=said.completeness or derived.completeness,
         )
+
+
+def joined(given: Flows, published: Iterable[Flow]) -> Flows:
+    """What was published, and beside it what was given and is new: a version that was published decides."""
+    decided: dict[tuple[str, int], Flow] = {}
+    for flow in published:
+        decided.setdefault((flow.flow, flow.version), flow)
+    keys = {flow.flow: flow.key for flow in decided.values()}
+    new = [
+        flow
+        for flow in given.all()
+        if (flow.flow, flow.version) not in decided and keys.get(flow.flow, flow.key) == flow.key
+    ]
+    return Flows([*decided.values(), *new])
+
+
+def stand_in(row: VerdictRow) -> Flow:
+    """For a flow that is not known: its name, and no step."""
+    return Flow.model_construct(flow=row.flow, version=row.flow_version, key=row.key_type, steps={})
+
+
+def is_stand_in(flow: Flow) -> bool:
+    return not flow.steps
+
+
+def _heard_now(witness: Witness, knowledge: Knowledge) -> Witness:
+    """A verdict is judged anew where its status may change, not whenever a system was heard a little further."""
+    clock = knowledge.of(witness.system).clock
+    return replace(witness, heard_through=clock) if clock > NEVER else witness
 
 
 def known_through(knowledge: Knowledge, otherwise: int) -> int:

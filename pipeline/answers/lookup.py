@@ -6,12 +6,12 @@ customer, a number used by two key types) yields them all, newest first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.answers.answer import Answer, SaidAnswer, answer
-from pipeline.answers.explain import Explanation, explain
-from pipeline.answers.judging import Bench, chunks, known_through
+from pipeline.answers.explain import Explanation, explain, unexplained
+from pipeline.answers.judging import Bench, chunks, is_stand_in, known_through, stand_in, stored_verdict
 from pipeline.core.hearing import Knowledge
 from pipeline.errors import Invalid
 from pipeline.store.contract import UNJUDGED, FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
@@ -46,8 +46,13 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
     was said then. Raises ``Invalid`` for an unknown key type.
     """
     transactions = find(bench, value, key_type)
-    ordered = _newest_first(bench, transactions)
+    verdicts = bench.store.load_verdicts(transactions)
+    ordered = _newest_first(transactions, verdicts)
     shown = ordered[:limit]
+    bench.cover(row for transaction in shown for row in verdicts.get(transaction, ()))
+    if as_of or not all(verdicts.get(transaction) for transaction in shown):
+        # Here it is not rows that say by which flows to judge.
+        bench.learn()
     events = bench.store.load_events(shown)
     keys: dict[Transaction, list[KeyRow]] = {}
     for row in bench.store.keys_of(shown):
@@ -65,7 +70,10 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
 def find(bench: Bench, value: str, key_type: str = "") -> list[Transaction]:
     """Transactions that ``value`` names, in the form in which each key type keeps it."""
     landscape = bench.landscape
-    types = dict.fromkeys((*landscape.keys, *(kind for flow in bench.flows.all() for kind in (flow.key, *flow.keys))))
+    types = _key_types(bench)
+    if key_type and key_type not in types:
+        bench.learn()
+        types = _key_types(bench)
     if key_type and key_type not in types:
         raise Invalid(f"no key type {key_type!r}; there are {', '.join(sorted(types)) or 'none'}")
     asked = [key_type] if key_type else list(types)
@@ -81,8 +89,14 @@ def find(bench: Bench, value: str, key_type: str = "") -> list[Transaction]:
     return list(found)
 
 
-def _newest_first(bench: Bench, transactions: Sequence[Transaction]) -> list[Transaction]:
-    verdicts = bench.store.load_verdicts(transactions)
+def _key_types(bench: Bench) -> dict[str, None]:
+    of_flows = (kind for flow in bench.flows.all() for kind in (flow.key, *flow.keys))
+    return dict.fromkeys((*bench.landscape.keys, *of_flows))
+
+
+def _newest_first(
+    transactions: Sequence[Transaction], verdicts: Mapping[Transaction, Sequence[VerdictRow]]
+) -> list[Transaction]:
     started = {
         transaction: max((row.started_at for row in verdicts.get(transaction, ())), default=0)
         for transaction in transactions
@@ -117,6 +131,22 @@ def _as_of(
     for flow, verdict in bench.judged(state, knowledge, ended=ended):
         said = [flip for flip in flips if flip.flow == flow.flow]
         yield _found(bench, transaction, flow, verdict, known, keys, said, as_of, as_of, as_of)
+    for row in rows.values():
+        if bench.flow_of(row) is None:
+            said = [flip for flip in flips if flip.flow == row.flow]
+            verdict = stored_verdict(_as_said(row, said[-1] if said else None))
+            yield _found(bench, transaction, stand_in(row), verdict, known, keys, said, as_of, as_of, as_of)
+
+
+def _as_said(row: VerdictRow, flip: FlipRow | None) -> VerdictRow:
+    """A row as it was when ``flip`` was the last; nobody says how a transaction begins well."""
+    then = row._replace(status="in_progress", ended_at=0, drop_kind="", findings=(), waits=(), body="")
+    if flip is None:
+        return then
+    return then._replace(
+        status=flip.status, drop_kind=flip.drop_kind, drop_from=flip.drop_from, drop_to=flip.drop_to,
+        drop_system=flip.drop_system, drop_since=flip.at, findings=flip.findings, body=flip.body,
+    )  # fmt: skip
 
 
 def _found(
@@ -132,11 +162,17 @@ def _found(
     as_of: int = 0,
 ) -> Found:
     ordered = tuple(sorted(events, key=lambda event: (event.time, event.id)))
-    words = explain(verdict, flow, bench.landscape, transaction_id=transaction[1], now=now, known_through=through)
+    words = _words(bench, verdict, flow, transaction, now, through)
     told = answer(transaction, verdict, flow, bench.landscape, words.text, through)
     if as_of and flips:
         told = told.model_copy(update={"said": _said(flips[-1])})
     return Found(transaction, flow, verdict, words, told, ordered, tuple(keys), tuple(flips), as_of)
+
+
+def _words(bench: Bench, verdict: Verdict, flow: Flow, transaction: Transaction, now: int, through: int) -> Explanation:
+    if is_stand_in(flow):
+        return unexplained(flow.flow)
+    return explain(verdict, flow, bench.landscape, transaction_id=transaction[1], now=now, known_through=through)
 
 
 def _said(flip: FlipRow) -> SaidAnswer:
@@ -149,8 +185,9 @@ def list_rows(bench: Bench, query: VerdictQuery) -> list[VerdictRow]:
     return list(bench.store.verdicts(query))
 
 
-def list_answers(bench: Bench, rows: Iterable[VerdictRow]) -> Iterator[Answer]:
+def list_answers(bench: Bench, rows: Sequence[VerdictRow]) -> Iterator[Answer]:
     """The same in the documented form, with path and explanation."""
+    bench.cover(rows)
     knowledge, now = bench.knowledge(), bench.clock()
     through = known_through(knowledge, now)
     for chunk in chunks(rows):
@@ -159,7 +196,5 @@ def list_answers(bench: Bench, rows: Iterable[VerdictRow]) -> Iterator[Answer]:
         for row in chunk:
             transaction = (row.key_type, row.transaction_id)
             flow, verdict = bench.told(row, events.get(transaction, []), knowledge)
-            words = explain(
-                verdict, flow, bench.landscape, transaction_id=row.transaction_id, now=now, known_through=through
-            )
+            words = _words(bench, verdict, flow, transaction, now, through)
             yield answer(transaction, verdict, flow, bench.landscape, words.text, through)

@@ -10,14 +10,14 @@ from pipeline.errors import Invalid
 from pipeline.store.contract import QuarantineRow, Reader, Store
 from schemas import wire
 from schemas.times import format_time
-from tracer.record import EVENTS, Headers, Record
+from tracer.record import EVENTS, REASON, Headers, Record
 
 COLUMNS = ("id", "at", "source", "epoch", "reason", "field", "state", "bytes")
 ALL = 1_000_000
 _BATCH = 500
 _LZ4_MAGIC = b"\x04\x22\x4d\x18"
 # What was said of the record as it travelled, and is not true of the next one.
-_NOT_AGAIN = frozenset(("ls-reason", wire.DEPTH, wire.COUNT))
+_NOT_AGAIN = frozenset((REASON, wire.DEPTH, wire.COUNT))
 
 
 def rows(store: Reader, source: str = "", limit: int = 100) -> list[QuarantineRow]:
@@ -58,18 +58,29 @@ def retry(
     ids: Sequence[str],
     source: str = "",
     everything: bool = False,
-) -> int:
-    """Produce what is kept once more, then mark it retried; how many.
+) -> tuple[int, list[QuarantineRow]]:
+    """Produce what is kept once more, then mark it retried; how many, and those that this cannot help.
+
+    What a loader set aside is a row of its source, not an event: sent again it would lose its line and its reason. It stays.
 
     ``ids``, else all of ``source``, else all where ``everything``. A crash in between retries twice: event ids tell. What is
     bad still comes back to quarantine under its new position. Raises ``Invalid`` for an unknown id, ``Unavailable``.
     """
-    done = 0
-    for batch in _batches(store, ids, source, everything):
+    done, refused = 0, []
+    for found in _batches(store, ids, source, everything):
+        batch = [row for row in found if not set_aside(row)]
+        refused += [row for row in found if set_aside(row)]
+        if not batch:
+            continue
         produce([record_of(row) for row in batch])
         store.write_quarantine([row._replace(state="retried", version=row.version + 1) for row in batch])
         done += len(batch)
-    return done
+    return done, refused
+
+
+def set_aside(row: QuarantineRow) -> bool:
+    """Whether a loader refused it and said why, rather than a worker that could not read it."""
+    return REASON in _headers(row)
 
 
 def _batches(store: Reader, ids: Sequence[str], source: str, everything: bool) -> Iterator[list[QuarantineRow]]:

@@ -30,10 +30,11 @@ def build(bench: Bench, day: str = "", flow: str = "") -> Report:
     day = _day(day, now, zone)
     begin, end = day_bounds(day, zone)
     if flow:
-        bench.flows.latest(flow)
+        bench.require_flow(flow)
     flows = (flow,) if flow else ()
     missing = sorted(_missing(bench, end, flows), key=_order)
     resolved = sorted(_resolved(bench, end, flows, missing), key=_order)
+    bench.cover_flows(entry.flow for entry in (*missing, *resolved))
     knowledge = bench.knowledge()
     query = VerdictQuery(flows=flows, started_from=begin, started_to=end)
     excluded = VerdictQuery(flows=flows, started_to=end, excluded=True)

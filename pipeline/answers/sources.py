@@ -47,7 +47,9 @@ def sources(bench: Bench, *, every_epoch: bool = False) -> list[SourceRow]:
 
 
 def systems(bench: Bench, rows: Iterable[SourceRow]) -> list[SystemRow]:
-    """Every system that a flow awaits or a source speaks for."""
+    """Every system that a flow with transactions awaits or a source speaks for."""
+    used = bench.judged_flows()
+    bench.cover_flows(used)
     knowledge, landscape = bench.knowledge(), bench.landscape
     speaking: dict[str, dict[str, None]] = {}
     begin = LATEST
@@ -55,7 +57,8 @@ def systems(bench: Bench, rows: Iterable[SourceRow]) -> list[SystemRow]:
         begin = min(begin, row.since)
         for system in row.systems:
             speaking.setdefault(landscape.current_name(system), {})[row.source] = None
-    awaited = {landscape.current_name(step.system) for flow in bench.flows.all() for step in flow.steps.values()}
+    flows = [flow for flow in bench.flows.all() if flow.flow in used]
+    awaited = {landscape.current_name(step.system) for flow in flows for step in flow.steps.values()}
     made = []
     for system in sorted(awaited | set(speaking)):
         hearing, spec = knowledge.of(system), landscape.systems.get(system)

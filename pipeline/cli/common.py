@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
+import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
 
 FINE, FINDINGS, USAGE, UNAVAILABLE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 FORMATS = ("table", "json", "csv")
-_NAMES = ("data", "flows", "debug")
+# Not the path's fault: no space, quota, too many open files, an input/output error.
+_EXHAUSTED = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO))
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -66,6 +70,29 @@ def config_of(ctx: click.Context | None = None) -> Config:
     """The settings as given around the command's name and by the environment."""
     meta = (ctx or click.get_current_context()).find_root().meta
     return read_config(meta.get("lastseen.data"), meta.get("lastseen.flows"))
+
+
+def typed(command: str, *, flows: bool = False) -> str:
+    """How a further command is typed from here, with what was given to this one: ``--data``, and ``--flows`` if it is needed."""
+    meta = click.get_current_context().find_root().meta
+    words = [program(), command]
+    for name in ("data", *(("flows",) if flows else ())):
+        if f"lastseen.{name}" in meta:
+            words.append(f"--{name} {shlex.quote(str(meta[f'lastseen.{name}']))}")
+    return " ".join(words)
+
+
+def program() -> str:
+    """How ``lastseen`` can be called from here."""
+    if shutil.which("lastseen"):
+        return "lastseen"
+    called = Path(sys.argv[0])
+    if called.name != "lastseen":
+        return "lastseen"
+    try:
+        return str(called.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(called)
 
 
 def app_of(ctx: click.Context | None = None) -> App:
@@ -136,9 +163,19 @@ def guarded(run: Callable[[], Any], *, debug: bool) -> int:
         # The reader went away (`| head`): what is still buffered must not fail a second time at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
+    except OSError as error:
+        return _complain(*_of_the_system(error), debug)
     except Exception as error:  # a bug is told in one line too
         hint = "" if debug else " (run again with --debug to see where)"
         return _complain(f"unexpected error: {type(error).__name__}: {error}{hint}", BUG, debug)
+
+
+def _of_the_system(error: OSError) -> tuple[str, int]:
+    """What the operating system refused, in a sentence: a path that was given is the user's to mend."""
+    reason = (error.strerror or type(error).__name__).lower()
+    if error.filename is None or error.errno in _EXHAUSTED:
+        return f"{error.filename}: {reason}" if error.filename else f"the system refused: {reason}", UNAVAILABLE
+    return f"{os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename}: {reason}", USAGE
 
 
 def _complain(message: str, code: int, debug: bool) -> int:

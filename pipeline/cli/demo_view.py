@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from types import TracebackType
 
 from rich.box import ROUNDED
@@ -22,6 +19,7 @@ from pipeline.answers.lookup import Found, lookup
 from pipeline.answers.report_render import money_text
 from pipeline.answers.words import Clock
 from pipeline.app import App
+from pipeline.cli.common import program
 from pipeline.cli.terminal import console, err, plain, status_text
 from pipeline.config import DATA
 from pipeline.simulate.score import Ratio, Score
@@ -220,15 +218,4 @@ def _next(out: Console, app: App, found: Found) -> None:
     folder = app.config.data
     given = "" if folder == DATA else f" --data {folder}"
     for command, meaning in tries:
-        out.print(plain(f"  {_program()} {command}{given}", "bold"), plain(f"  # {meaning}", "dim"), soft_wrap=True)
-
-
-def _program() -> str:
-    """How this command can be typed from here."""
-    if shutil.which("lastseen"):
-        return "lastseen"
-    called = Path(sys.argv[0])
-    try:
-        return str(called.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(called)
+        out.print(plain(f"  {program()} {command}{given}", "bold"), plain(f"  # {meaning}", "dim"), soft_wrap=True)

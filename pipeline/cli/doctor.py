@@ -191,7 +191,7 @@ def _store(app: App) -> Iterator[Finding]:
         if problems:
             return
         yield Finding(
-            "store", OK, f"{store.count_events():,} events of {sum(store.count_verdicts().values()):,} verdicts"
+            "store", OK, f"{store.count_events():,} events of {sum(store.count_verdicts().values()):,} transactions"
         )
         yield from _clock(app, max((row.known_at for row in store.hearing()), default=NEVER))
         kept = sum(store.count_quarantine().values())

@@ -15,11 +15,11 @@ from collectors.loader import Loader, Tally
 from collectors.mapping import Mapping
 from collectors.mapping_file import MappingFile, read_mapping
 from pipeline.app import App
-from pipeline.cli.common import app_of
+from pipeline.cli.common import app_of, typed
 from pipeline.cli.options import moment
-from pipeline.cli.service import DRAIN_PATIENCE, make_worker, run_drain, stopping
+from pipeline.cli.service import drain_if_free, held_by
 from pipeline.cli.terminal import console, err, inert, plain, status_text
-from pipeline.errors import Unavailable
+from pipeline.errors import Invalid
 from pipeline.log import Log
 from pipeline.store.contract import Store
 from schemas.flow import Flows
@@ -51,6 +51,8 @@ def load(source: str, mapping_path: Path, through: str, since: str) -> None:
     The password of a database comes from LASTSEEN_SOURCE_PASSWORD, never from the URL.
     """
     app = app_of()
+    if Path(source).is_dir():
+        raise Invalid("is a directory; name a file or a database", file=source)
     file = read_mapping(mapping_path)
     flows, landscape = app.definitions()
     now = app.clock()
@@ -90,7 +92,7 @@ def _print(mapping: Mapping, tally: Tally) -> None:
         out.print(plain(f"{tally.without} records met no condition and made no event"))
     if tally.quarantined:
         out.print(plain(f"first fault: {tally.first_fault}", "yellow"))
-        out.print(plain("all of them: lastseen quarantine list"))
+        out.print(plain(f"all of them: {typed('quarantine list')}"), soft_wrap=True)
     out.print(plain(f"complete through {format_time(tally.through)}", "dim"))
 
 
@@ -104,23 +106,10 @@ def _drain(app: App, log: Log, mapping: Mapping, flows: Flows) -> None:
     if reader:
         console().print(plain(f"left to the worker that runs: {reader}", "dim"))
         return
-    with app.store() as store, stopping() as stop:
-        store.migrate()
+    with app.store() as store:
         with _progress("judging"):
-            run_drain(make_worker(app, log, store, stop, DRAIN_PATIENCE))
+            drain_if_free(app, log, store)
         _print_verdicts(mapping, flows, store)
-
-
-def held_by(log: Log) -> str:
-    """Who consumes the embedded log, as a message says it; "" where nobody does."""
-    consumer = log.consumer()
-    try:
-        consumer.poll(0, 0)
-    except Unavailable as error:
-        return str(error)
-    finally:
-        consumer.close()
-    return ""
 
 
 def _print_verdicts(mapping: Mapping, flows: Flows, store: Store) -> None:
@@ -141,7 +130,8 @@ def _print_verdicts(mapping: Mapping, flows: Flows, store: Store) -> None:
         out.print(line)
         missing = [status for status in ("lost", "failed", "stalled", "unknown") if found.get(status)]
         if missing:
-            out.print(plain(f"see them: lastseen list --flow {name} --status {','.join(missing)}"))
+            command = typed(f"list --flow {name} --status {','.join(missing)}", flows=True)
+            out.print(plain(f"see them: {command}"), soft_wrap=True)
 
 
 @contextmanager

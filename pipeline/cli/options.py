@@ -28,8 +28,19 @@ def format_option(command: F) -> F:
 def fail_on_option(command: F) -> F:
     """``--fail-on STATUS[,..]|any``."""
     return click.option(
-        "--fail-on", default="", metavar="STATUS[,..]|any", help="Exit with 1 if one of these is among what is shown."
+        "--fail-on",
+        default="",
+        metavar="STATUS[,..]|any",
+        callback=_checked,
+        help="Exit with 1 if one of these is among what is shown.",
     )(command)
+
+
+def _checked(_: click.Context, __: click.Parameter, text: str) -> str:
+    """Refused before anything is printed."""
+    if text.strip().lower() != "any":
+        statuses(text, "--fail-on")
+    return text
 
 
 def statuses(text: str, option: str) -> tuple[str, ...]:
@@ -66,6 +77,8 @@ def moment(text: str | None, zone: str, now: int, option: str) -> int:
     try:
         return parse_time(text, parse_zone(zone))
     except Invalid as error:
+        if "outside the years" in error.reason:
+            raise Invalid(f"{text.strip()[:40]} is not between the years 1990 and 2099", field=option) from None
         raise Invalid(f"{error.reason}; write 2026-03-04, 2026-03-04T12:00 or 2h (ago)", field=option) from None
 
 

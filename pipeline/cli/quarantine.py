@@ -7,12 +7,14 @@ from rich.table import Table
 
 from pipeline.answers import quarantine as kept
 from pipeline.answers.inert import as_json
-from pipeline.cli.common import FINDINGS, app_of, leave
+from pipeline.cli.common import FINDINGS, app_of, leave, typed
 from pipeline.cli.options import format_option, print_data
+from pipeline.cli.service import drain_if_free
 from pipeline.cli.terminal import console, err, plain
 from pipeline.store.contract import QuarantineRow
 
 SHOWN_BYTES = 4_000
+SHOWN_REFUSED = 20
 
 
 @click.group()
@@ -58,7 +60,8 @@ def _print(rows: list[QuarantineRow], totals: list[tuple[str, str, int]]) -> Non
         at = str(kept.data(row)["at"])[:19].replace("T", " ")
         table.add_row(plain(row.id), plain(at), plain(row.source), plain(row.field), plain(row.reason))
     out.print(table)
-    out.print(plain("lastseen quarantine show ID shows one, lastseen quarantine retry ID tries it again", "dim"))
+    show, again = typed("quarantine show ID"), typed("quarantine retry ID", flows=True)
+    out.print(plain(f"{show} shows one, {again} tries it again", "dim"), soft_wrap=True)
 
 
 @quarantine.command("show")
@@ -90,13 +93,23 @@ def show(id_: str, form: str) -> None:
 def retry(ids: tuple[str, ...], source: str, everything: bool) -> None:
     """Send what is kept once more, for instance after the mapping or the sender was mended.
 
-    What is bad still comes back under a new id.
+    What is bad still comes back under a new id. What lastseen load set aside is no event yet: mend the mapping and load
+    again. Exit code 1 if there was such a one.
     """
     app = app_of()
     with app.store(create=False) as store, app.log() as log:
         sink = log.producer()
         try:
-            done = kept.retry(store, sink.produce, ids, source, everything)
+            done, refused = kept.retry(store, sink.produce, ids, source, everything)
         finally:
             sink.close()
-    err().print(plain(f"{done:,} sent again" if done else "there was nothing to send again"))
+        err().print(plain(f"{done:,} sent again" if done else "there was nothing to send again"))
+        if done and app.config.embedded_log and app.config.embedded_store:
+            reader = drain_if_free(app, log, store)
+            err().print(plain(f"left to the worker that runs: {reader}" if reader else "and judged", "dim"))
+    for row in refused[:SHOWN_REFUSED]:
+        err().print(plain(f"{row.id}: {row.reason}: mend the mapping and load again"), soft_wrap=True)
+    if len(refused) > SHOWN_REFUSED:
+        err().print(plain(f"and {len(refused) - SHOWN_REFUSED:,} more that only loading again mends"))
+    if refused:
+        leave(FINDINGS)

@@ -20,7 +20,7 @@ from pipeline.errors import Invalid
 from pipeline.store.contract import VerdictQuery, VerdictRow
 from schemas.landscape import Landscape
 from schemas.times import format_time
-from schemas.verdict import FindingKind
+from schemas.verdict import DropKind, FindingKind
 
 COLUMNS = (
     "flow", "key_type", "transaction_id", "status", "started_at", "last_at", "ended_at", "drop_kind", "drop_from",
@@ -125,7 +125,9 @@ def list_(
             limit=limit + 1 if limit else 0,
         )
         for name in only:
-            bench.flows.latest(name)
+            bench.require_flow(name)
+        for place in filter(None, (origin, target)):
+            bench.require_place(place, "--drop")
         rows = list_rows(bench, query)
         shown = rows[: limit or None]
         if form == "json":
@@ -166,7 +168,7 @@ def _print_table(rows: list[VerdictRow], clock: Clock) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     # The kind of number mostly says which flow it is; the flow is told where one kind has several.
     several = len({row.flow for row in rows}) > len({row.key_type for row in rows})
-    for title in (
+    titles = (
         "began",
         "transaction",
         *(["flow"] if several else []),
@@ -174,21 +176,36 @@ def _print_table(rows: list[VerdictRow], clock: Clock) -> None:
         "where it dropped",
         "since",
         "value",
-    ):
+        *(["findings"] if any(row.findings for row in rows) else []),
+    )
+    for title in titles:
         table.add_column(title, overflow="fold", no_wrap=title in ("began", "since", "status", "value"))
     for row in rows:
-        place = f"{row.drop_kind.replace('_', ' ')} {row.drop_from}..{row.drop_to}" if row.drop_kind else ""
         notes = ", ".join(row.findings).replace("_", " ")
-        where = plain(place)
-        if notes:
-            where.append_text(plain(f"{' · ' if place else ''}{notes}", "yellow"))
         table.add_row(
             plain(clock.short(row.started_at)),
             plain(f"{row.key_type} {row.transaction_id}", "bold"),
             *([plain(row.flow, "dim")] if several else []),
             status_text("excluded" if row.excluded else row.status),
-            where,
+            plain(_place(row)),
             plain(length(clock.now - row.drop_since) if row.drop_since else ""),
             plain(amount_text(row.value, row.currency)),
+            *([plain(notes, "yellow")] if "findings" in titles else []),
         )
     console().print(table)
+
+
+def _place(row: VerdictRow) -> str:
+    """ "in transit shop (placed) → payments (paid)", "inside payments (paid)": systems, each with its step."""
+    if not row.drop_kind:
+        return ""
+    target, origin = f"{row.drop_system} ({row.drop_to})", f"{row.drop_from_system} ({row.drop_from})"
+    way = "" if row.drop_kind in (DropKind.INSIDE, DropKind.FAILED) or not row.drop_from else origin
+    match row.drop_kind:
+        case DropKind.IN_TRANSIT:
+            return f"in transit {way} → {target}" if way else f"before {target}"
+        case DropKind.BETWEEN:
+            return f"between {way} and {target}" if way else f"before {target}"
+        case DropKind.FAILED:
+            return f"failed in {target}"
+    return f"{row.drop_kind.replace('_', ' ')} {target}"

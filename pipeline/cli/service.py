@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pipeline.worker import Counters, Worker
 
 DRAIN_PATIENCE = 60.0
+# Seconds in which another drain may end.
+HELD_PATIENCE = 3.0
 
 
 @click.command()
@@ -92,6 +95,8 @@ def worker(drain: bool) -> None:
     with ExitStack() as stack:
         stop = stack.enter_context(stopping())
         log, store = open_both(app, stack)
+        if drain and app.config.embedded_log:
+            require_free(log, stop)
         made = make_worker(app, log, store, stop, patience=DRAIN_PATIENCE if drain else None)
         if drain:
             counters = run_drain(made)
@@ -131,6 +136,41 @@ def make_worker(app: App, log: Log, store: Store, stop: threading.Event, patienc
     )
 
 
+def held_by(log: Log) -> str:
+    """Who consumes the embedded log, as a message says it; "" where nobody does."""
+    consumer = log.consumer()
+    try:
+        consumer.poll(0, 0)
+    except Unavailable as error:
+        return str(error)
+    finally:
+        consumer.close()
+    return ""
+
+
+def require_free(log: Log, stop: threading.Event) -> None:
+    """Raises ``Unavailable`` where another process goes on reading the embedded log: it will not leave before it is stopped,
+    while another drain is over soon."""
+    from pipeline.work.policy import Stopping
+
+    until = time.monotonic() + HELD_PATIENCE
+    while reader := held_by(log):
+        if stop.wait(0.2):
+            raise Stopping
+        if time.monotonic() >= until:
+            raise Unavailable(f"{reader}. It judges what comes in: there is nothing to drain beside it")
+
+
+def drain_if_free(app: App, log: Log, store: Store) -> str:
+    """Judge what is in the embedded log, unless somebody does already: then who."""
+    reader = held_by(log)
+    if not reader:
+        with stopping() as stop:
+            store.migrate()
+            run_drain(make_worker(app, log, store, stop, DRAIN_PATIENCE))
+    return reader
+
+
 def run(worker: Worker) -> None:
     """Until asked to stop. What only a person can decide ends it as out of service, not as a bug."""
     with _told():
@@ -161,7 +201,12 @@ def _told() -> Iterator[None]:
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; a second signal ends the process there and then. Sets up logging to stderr."""
+    """An event that SIGTERM and SIGINT set; a second signal ends the process there and then. Sets up logging to stderr.
+
+    Who is asked to stop while waiting for a service was asked, and has not failed: that ends the block quietly.
+    """
+    from pipeline.work.policy import Stopping
+
     stop = threading.Event()
 
     def ask(number: int, _: FrameType | None) -> None:
@@ -175,6 +220,8 @@ def stopping() -> Iterator[threading.Event]:
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
+    except Stopping:
+        pass
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

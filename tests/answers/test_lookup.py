@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jsonschema
 import pytest
 
 from pipeline.answers.answer import schema
-from pipeline.answers.judging import Bench
+from pipeline.answers.judging import Bench, joined
 from pipeline.answers.lookup import list_answers, list_rows, lookup
+from pipeline.answers.report import build
+from pipeline.answers.sources import systems
 from pipeline.errors import Invalid
 from pipeline.store import MemoryStore
 from pipeline.store.contract import VerdictQuery
+from schemas.flow import Flow, Flows
 from schemas.times import DAY, HOUR, MINUTE, SECOND
 from schemas.verdict import Status
-from tests.answers.world import BEGIN, NOW, event, fill, write_events
+from tests.answers.world import BEGIN, DAY_D, NOW, event, fill, write_events, write_hearing
 
 CONTRACT = [
     "flow", "key_type", "transaction_id", "status", "drop", "drops", "findings", "path", "explanation", "evidence",
@@ -145,7 +148,70 @@ def test_listings_say_the_same_as_lookups(bench: Bench, query: VerdictQuery, ids
     assert all(one.data() in known(one.transaction_id) for one in listed)
 
 
-def test_a_flow_that_is_not_given_is_named(bench: Bench) -> None:
-    other = Bench(bench.store, type(bench.flows)([bench.flows.latest("checkout")]), bench.landscape, bench.clock)
-    with pytest.raises(Invalid, match=r"flow order version 1 is not among the flows given.*--flows DIR"):
-        lookup(other, "PAY-1")
+def without_order(bench: Bench, published: Callable[[], Iterable[Flow]] = tuple) -> Bench:
+    return Bench(bench.store, Flows([bench.flows.latest("checkout")]), bench.landscape, bench.clock, published)
+
+
+def test_a_flow_that_was_published_need_not_be_given(bench: Bench) -> None:
+    order, asked = bench.flows.latest("order"), []
+
+    def published() -> list[Flow]:
+        asked.append(1)
+        return [order]
+
+    other = without_order(bench, published)
+    lookup(other, "17", "cart")
+    assert asked == []
+    for value, as_of in (("C7", 0), ("19", 0), ("PAY-1", NOW)):
+        here, there = without_order(bench, published), lookup(bench, value, as_of=as_of)[0]
+        assert [one.answer for one in lookup(here, value, as_of=as_of)[0]] == [one.answer for one in there]
+    rows = list_rows(other, VerdictQuery())
+    assert list(list_answers(other, rows)) == list(list_answers(bench, rows))
+    assert {one.system for one in systems(without_order(bench, published), [])} == {"shop", "payments", "warehouse"}
+    made = build(without_order(bench, published), DAY_D, "order")
+    assert made == build(bench, DAY_D, "order")
+    list(list_answers(other, rows))
+    assert len(asked) == 6  # once a bench
+
+
+def test_what_was_published_decides_over_what_is_given(bench: Bench) -> None:
+    order = bench.flows.latest("order")
+    given = Flows([order.model_copy(update={"lost_after": DAY}), order.model_copy(update={"version": 2})])
+    found = joined(given, [order]).versions["order"]
+    assert [(flow.version, flow.lost_after) for flow in found] == [(1, 2 * DAY), (2, 2 * DAY)]
+    assert joined(given, [order.model_copy(update={"key": "cart"})]).latest("order").key == "cart"
+
+
+def test_of_a_flow_that_nobody_knows_what_is_stored_is_shown(bench: Bench) -> None:
+    other = without_order(bench)
+    (one,) = lookup(other, "PAY-1")[0]
+    assert "Flow order is not known here: give --flows" in one.answer.explanation
+    assert (one.answer.status, one.answer.drop and one.answer.drop.to_step) == (Status.LOST, "paid")
+    (then,) = lookup(other, "PAY-1", as_of=NOW - 2 * HOUR)[0]
+    assert (then.answer.status, then.answer.said and then.answer.said.status) == (Status.STALLED, "stalled")
+    (early,) = lookup(other, "PAY-1", as_of=BEGIN + 9 * HOUR + MINUTE)[0]
+    assert (early.answer.status, early.answer.drop) == (Status.IN_PROGRESS, None)
+    rows = list_rows(other, VerdictQuery())
+    listed = [answer.data() for answer in list_answers(other, rows)]
+    assert [one["transaction_id"] for one in listed] == ["17", "17", "18"]
+    jsonschema.validate(listed, schema(), format_checker=jsonschema.FormatChecker())
+    assert build(other, DAY_D).statuses["lost"] == 1
+    other.require_flow("order")
+    other.require_place("paid", "--drop")
+    with pytest.raises(Invalid, match="no flow 'shoe'"):
+        other.require_flow("shoe")
+
+
+def test_a_place_of_no_flow_is_named(bench: Bench) -> None:
+    for place in ("placed", "paid", "warehouse", "payments"):
+        bench.require_place(place, "--drop")
+    with pytest.raises(Invalid, match=r"--drop: no flow has a step or a system 'pay'.*did you mean paid or pay"):
+        bench.require_place("pay", "--drop")
+
+
+def test_how_far_a_system_was_heard_is_told_as_known_now(bench: Bench) -> None:
+    before = [one.answer.completeness for one in lookup(bench, "PAY-1")[0]]
+    write_hearing(bench.store, NOW + HOUR, clock=NOW + HOUR)
+    after = [one.answer.completeness for one in lookup(bench, "PAY-1")[0]]
+    assert [[one.heard_through for one in each] for each in before] == [[NOW]]
+    assert [[one.heard_through for one in each] for each in after] == [[NOW + HOUR]]

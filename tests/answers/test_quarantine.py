@@ -24,7 +24,7 @@ def stored(log: MemoryLog) -> list[tuple[bytes, bytes, dict[str, bytes]]]:
 def test_a_line_of_a_batch_is_produced_by_itself_and_marked() -> None:
     store, log = MemoryStore(), MemoryLog()
     store.write_quarantine([quarantined()])
-    assert quarantine.retry(store, log.producer().produce, ["lastseen.events:0:5:1"]) == 1
+    assert quarantine.retry(store, log.producer().produce, ["lastseen.events:0:5:1"]) == (1, [])
     ((key, value, headers),) = stored(log)
     assert (key, headers) == (b"order:31", {"ls-source": b"shop-1", "ls-epoch": b"7"})
     events, _, bad = wire.decode(value, "shop-1", 7)
@@ -53,12 +53,24 @@ def test_retrying_is_asked_for_by_name_and_done_once() -> None:
     with pytest.raises(Invalid, match="nothing is in quarantine under 'x'"):
         quarantine.retry(store, produce, ["t:0:1:0", "x"])
     assert stored(log) == []
-    assert quarantine.retry(store, produce, [], source="s1") == 600
+    assert quarantine.retry(store, produce, [], source="s1") == (600, [])
     with pytest.raises(Invalid, match="t:0:1:0 was retried already"):
         quarantine.retry(store, produce, ["t:0:1:0"])
-    assert quarantine.retry(store, produce, [], everything=True) == 600
+    assert quarantine.retry(store, produce, [], everything=True) == (600, [])
     assert len(stored(log)) == 1200
-    assert quarantine.retry(store, produce, [], everything=True) == 0
+    assert quarantine.retry(store, produce, [], everything=True) == (0, [])
+
+
+def test_what_a_loader_set_aside_is_left_as_it_is() -> None:
+    store, log = MemoryStore(), MemoryLog()
+    told = json.dumps({"ls-source": "northwind", "ls-reason": "orders.csv:7: no date: soon"})
+    loaded = quarantined("t:0:1:0", headers=told, reason="orders.csv:7: no date: soon")
+    store.write_quarantine([loaded, quarantined("t:0:2:0")])
+    done, refused = quarantine.retry(store, log.producer().produce, [], everything=True)
+    assert (done, [row.id for row in refused]) == (1, ["t:0:1:0"])
+    assert store.quarantine() == [loaded]
+    assert len(stored(log)) == 1
+    assert quarantine.retry(store, log.producer().produce, ["t:0:1:0"]) == (0, [loaded])
 
 
 def test_what_was_not_acknowledged_stays() -> None:

@@ -157,15 +157,17 @@ def fill(reader: Reader) -> Bench:
     return Bench(store, FLOWS, LANDSCAPE, lambda: NOW)
 
 
-def write_hearing(reader: Reader, known_at: int = NOW, deaf: tuple[tuple[int, int], ...] = ()) -> None:
+def write_hearing(
+    reader: Reader, known_at: int = NOW, deaf: tuple[tuple[int, int], ...] = (), clock: int = NOW
+) -> None:
     """Shop and payments were heard (payments but for ``deaf``), the warehouse is silent since the day began."""
     store = cast("Store", reader)
     silent = ((NEVER, BEGIN - 30 * DAY), (BEGIN, FOREVER))
-    systems = {"shop": (NOW, (), False), "payments": (NOW, deaf, False), "warehouse": (BEGIN, silent, True)}
+    systems = {"shop": (clock, (), False), "payments": (clock, deaf, False), "warehouse": (BEGIN, silent, True)}
     rows = [HearingRow("", "control", "", 0, 0, known_at, known_at - MINUTE, "", known_at)]
-    for name, (clock, gaps, mute) in systems.items():
+    for name, (heard, gaps, mute) in systems.items():
         detail = json.dumps({"deaf": gaps, "silent": mute})
-        rows.append(HearingRow(name, "system", "", 0, 0, clock, 0, detail, known_at))
+        rows.append(HearingRow(name, "system", "", 0, 0, heard, 0, detail, known_at))
     store.write_hearing(rows)
     source = SourceRow("shop-1", 7, ("shop",), "live", BEGIN, NOW, NOW, NOW, 2 * SECOND, 0, 100, 0, NOW)
     mute_one = SourceRow(
@@ -188,4 +190,4 @@ def quarantined(id_: str = "lastseen.events:0:5:1", **more: object) -> Quarantin
         "payload": good,
         "key": b"order:31",
     }
-    return QuarantineRow(id_, headers=headers, **{**values, **more})  # type: ignore[arg-type]
+    return QuarantineRow(id_, **{"headers": headers, **values, **more})  # type: ignore[arg-type]

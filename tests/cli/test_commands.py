@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 from collections.abc import Iterator
@@ -14,13 +15,15 @@ from click.testing import CliRunner, Result
 
 from pipeline.app import App
 from pipeline.cli.main import COMMANDS, cli
-from pipeline.config import Config
+from pipeline.cli.service import make_worker, stopping
+from pipeline.config import Config, read_config
 from pipeline.errors import Unavailable
 from pipeline.log.memory import MemoryLog
 from pipeline.store import MemoryStore
 from pipeline.store.contract import KeyRow
-from schemas.control import Gone, decode_control
+from schemas.control import FlowPublished, Gone, decode_control, encode_control
 from schemas.flow import Flows
+from schemas.flow_file import SHIPPED_FLOWS
 from schemas.landscape import Landscape
 from schemas.times import HOUR
 from schemas.verdict import Status
@@ -36,8 +39,13 @@ from tests.answers.world import (
     write_events,
     write_verdict,
 )
-from tracer.record import CONTROL, EVENTS
+from tracer.record import CONTROL, EVENTS, Record
 
+READING = (
+    ("list",), ("list", "--flow", "order"), ("list", "--drop", "paid.."), ("list", "--format", "json"), ("lookup", "C7"),
+    ("lookup", "PAY-1", "--key", "payment"), ("lookup", "PAY-1", "--as-of", "2026-03-08T13:00"), ("report", "--format", "json"),
+    ("report", "--flow", "order", "--format", "csv"), ("sources",),
+)  # fmt: skip
 HOSTILE = "x\x1b[2J\u202egnp.exe[bold]"
 
 
@@ -47,6 +55,7 @@ class World:
     def __init__(self) -> None:
         self.memory, self.events = MemoryStore(), MemoryLog(clock=lambda: NOW)
         self.away: Exception | None = None
+        self.flows = FLOWS
         self.configs: list[Config] = []
 
     def app(self, config: Config) -> App:
@@ -55,7 +64,7 @@ class World:
 
         class InMemory(App):
             def definitions(self) -> tuple[Flows, Landscape]:
-                return FLOWS, LANDSCAPE
+                return world.flows, LANDSCAPE
 
             @contextmanager
             def store(self, *, create: bool = True) -> Iterator[MemoryStore]:
@@ -187,12 +196,13 @@ def test_list_filters(world: World, options: list[str], found: list[str]) -> Non
     "options",
     [
         ["--status", "gone"], ["--drop", "here"], ["--from", "then"], ["--flow", "shoes"], ["--finding", "odd"], ["--limit", "-1"],
-        ["--fail-on", "gone"], ["--nonsense"],
+        ["--fail-on", "gone"], ["--nonsense"], ["--drop", "foo..bar"], ["--drop", "placed..bar"], ["--from", "2100-01-01"],
     ],
 )  # fmt: skip
 def test_wrong_usage_is_2_and_a_sentence(world: World, options: list[str]) -> None:
     result = world.run("list", *options, code=2)
     assert result.stderr.strip()
+    assert result.stdout == ""
     assert len(result.stderr.splitlines()) <= 4
 
 
@@ -212,6 +222,49 @@ def test_wrong_usage_is_2_and_a_sentence(world: World, options: list[str]) -> No
 )
 def test_fail_on(world: World, args: list[str], code: int) -> None:
     world.run(*args, code=code)
+
+
+def test_a_listing_names_systems_and_keeps_findings_apart(world: World) -> None:
+    said = world.run("list").output
+    (head, *lines) = said.splitlines()
+    (first, second) = [line for line in lines if "payments" in line or "shop" in line]
+    assert "in transit shop (placed) →" in first
+    assert "payments (paid)" in second
+    (late,) = [line for line in lines if "order 18" in line]
+    assert late.index("late") == head.index("findings")
+    assert "findings" not in world.run("list", "--status", "lost").output
+
+
+def test_a_flow_that_only_control_knows_can_be_read(world: World) -> None:
+    content = FLOWS.latest("order").model_dump(mode="json")
+    published = FlowPublished(flow="order", version=1, digest="d", since=0, content=content)
+    strange = published.model_copy(update={"version": 9, "content": {"flow": "order", "of": "tomorrow"}})
+    expected = [world.run(*command).output for command in READING]
+    world.flows = Flows([FLOWS.latest("checkout")])
+    for command in READING:
+        world.run(*command)
+    assert "Flow order is not known here: give --flows" in world.run("list", "--format", "json").stdout
+    records = [Record(CONTROL, one.key(), encode_control(one)) for one in (strange, published)]
+    world.events.producer().produce([Record(CONTROL, b"x", b"no control"), *records])
+    assert [world.run(*command).output for command in READING] == expected
+    world.events.broker.down = True
+    for command in READING:
+        world.run(*command)
+
+
+def test_what_the_system_refuses_is_a_sentence_about_the_path(world: World, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "below"
+    assert world.run("report", "--out", str(out), code=2).stderr == f"lastseen: {out}: not a directory\n"
+    mapping = SHIPPED_FLOWS.parent / "examples" / "northwind" / "mapping.yaml"
+    said = world.run("load", str(tmp_path), "--mapping", str(mapping), code=2).stderr
+    assert said == f"lastseen: {tmp_path}: is a directory; name a file or a database\n"
+    world.away = OSError(errno.ENOSPC, "No space left on device", "/x/y")
+    assert world.run("list", code=3).stderr == "lastseen: /x/y: no space left on device\n"
+    said = world.run("lookup", "17", "--as-of", "2100-01-01", code=3).stderr
+    world.away = None
+    said = world.run("lookup", "17", "--as-of", "2100-01-01", code=2).stderr
+    assert said == "lastseen: --as-of: 2100-01-01 is not between the years 1990 and 2099\n"
 
 
 def test_there_is_more_is_said(world: World) -> None:
@@ -248,6 +301,15 @@ def test_a_bug_is_one_line_unless_asked_for(world: World) -> None:
     assert result.exit_code == 70
     assert "Traceback" in result.stderr
     assert "\x1b" not in result.stderr
+
+
+def test_who_is_asked_to_stop_while_a_service_is_away_has_not_failed(world: World) -> None:
+    world.events.broker.down = True
+    app, started = world.app(read_config(None, None, {})), []
+    with stopping() as stop:
+        stop.set()
+        started.append(make_worker(app, world.events, world.memory, stop))
+    assert started == []
 
 
 def test_nothing_from_data_steers_the_terminal(world: World) -> None:
@@ -308,6 +370,12 @@ def test_quarantine_is_shown_and_retried(world: World) -> None:
     assert "1 sent again" in world.run("quarantine", "retry", "lastseen.events:0:5:1").output
     assert sum(partition.end for partition in world.events.broker.topics[EVENTS]) == 1
     assert "Nothing is in quarantine" in world.run("quarantine", "list").output
+    world.memory.write_quarantine(
+        [quarantined("t:0:9:0", headers='{"ls-reason": "x.csv:7: no date"}', reason="x.csv:7: no date")]
+    )
+    refused = world.run("quarantine", "retry", "--all", code=1).stderr
+    assert "t:0:9:0: x.csv:7: no date: mend the mapping and load again" in refused
+    assert "x.csv:7: no date" in world.run("quarantine", "list").output
     assert "retried already" in world.run("quarantine", "retry", "lastseen.events:0:5:1", code=2).output
 
 

@@ -156,11 +156,33 @@ def test_quarantine_goes_round(place: Place) -> None:
     listed = json.loads(place.run("quarantine", "list", "--format", "json"))
     assert len(listed) >= 1
     place.run("quarantine", "retry", "--all")
-    assert json.loads(place.run("quarantine", "list", "--format", "json")) == []
-    place.run("worker", "--drain")
+    # Nobody holds the folder, so it was judged at once and the list is true.
     again = json.loads(place.run("quarantine", "list", "--format", "json"))
     assert [row["reason"] for row in again] == [row["reason"] for row in listed]
     assert {row["id"] for row in again}.isdisjoint(row["id"] for row in listed)
+
+
+def test_what_a_mapping_could_not_read_is_not_sent_again(place: Place) -> None:
+    (place.folder / "mapping.yaml").write_text(
+        "mapping: tills\nkey: id\nevents:\n  - {system: shop, step: placed, time: at, keys: {order: id}}\n"
+    )
+    (place.folder / "rows.csv").write_text("id,at\n1,2026-01-01T00:00:00Z\n2,soon\n")
+    said = place.run("load", str(place.folder / "rows.csv"), "--mapping", str(place.folder / "mapping.yaml"))
+    assert f"quarantine list --data {place.folder / 'data'}" in said
+    (kept,) = json.loads(place.run("quarantine", "list", "--format", "json"))
+    assert "rows.csv:3" in kept["reason"]
+    for what in (kept["id"], "--all"):
+        assert "mend the mapping and load again" in place.run("quarantine", "retry", what, code=1)
+        assert json.loads(place.run("quarantine", "list", "--format", "json")) == [kept]
+
+
+def test_a_drain_beside_a_worker_says_so(place: Place) -> None:
+    up = place.start("up")
+    place.until_said(up, "ready")
+    said = place.run("worker", "--drain", code=3)
+    assert f"being read by process {up.pid} " in said
+    assert "nothing to drain beside it" in said
+    assert "trying again" not in said
 
 
 def test_a_second_signal_ends_it_at_once(place: Place) -> None:
@@ -184,7 +206,7 @@ def test_a_second_signal_ends_it_at_once(place: Place) -> None:
 def test_services_that_are_away_are_told_in_a_sentence(place: Place) -> None:
     place.env |= {"LASTSEEN_STORE": "clickhouse://127.0.0.1:9"}
     for command in (["list"], ["lookup", "1"], ["doctor"]):
-        assert "127.0.0.1:9" in place.run(*command, code=3)
+        assert "127.0.0.1:9 cannot be reached: connection refused" in place.run(*command, code=3)
     place.env |= {"LASTSEEN_STORE": "clickhouse://u:secret@127.0.0.1:9"}
     said = place.run("list", code=2)
     assert "LASTSEEN_CLICKHOUSE_PASSWORD" in said
