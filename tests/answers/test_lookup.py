@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import jsonschema
 import pytest
 
-from pipeline.answers.answer import schema
+from pipeline.answers.answer import (
+    Answer,
+    DropAnswer,
+    DropDetail,
+    EvidenceAnswer,
+    FindingAnswer,
+    HopAnswer,
+    SaidAnswer,
+    WitnessAnswer,
+    schema,
+)
 from pipeline.answers.judging import Bench, joined
 from pipeline.answers.lookup import list_answers, list_rows, lookup
 from pipeline.answers.report import build
@@ -132,6 +143,15 @@ def test_answers_have_the_documented_form(bench: Bench) -> None:
     assert "\nTell the customer: " in lost["explanation"]
 
 
+def test_the_readme_lists_every_field() -> None:
+    said = (
+        (Path(__file__).parents[2] / "README.md").read_text().partition("## JSON of")[2].partition("## Production")[0]
+    )
+    parts = (Answer, DropAnswer, DropDetail, FindingAnswer, HopAnswer, EvidenceAnswer, WitnessAnswer, SaidAnswer)
+    fields = {name for part in parts for name in part.model_fields}
+    assert {name for name in fields if f"`{name}`" not in said} == set()
+
+
 @pytest.mark.parametrize(
     ("query", "ids"),
     [
@@ -172,6 +192,7 @@ def test_a_flow_that_was_published_need_not_be_given(bench: Bench) -> None:
     assert made == build(bench, DAY_D, "order")
     list(list_answers(other, rows))
     assert len(asked) == 6  # once a bench
+    assert systems(Bench(MemoryStore(), bench.flows, bench.landscape, bench.clock), []) == []
 
 
 def test_what_was_published_decides_over_what_is_given(bench: Bench) -> None:
