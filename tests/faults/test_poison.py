@@ -273,6 +273,17 @@ def test_20_what_a_collector_sets_aside_counts_against_its_source() -> None:
     assert sum(site.store.count_quarantine().values()) == 300
 
 
+def test_20_two_bad_sources_do_not_stop_the_many_good_ones() -> None:
+    """One floods, another is broken too: both are set aside, and everybody else is worked for."""
+    site = Site()
+    flood, broken = poison(8_000, "flood", each=1), poison(400, "broken", each=1)
+    fine = [record(b"\n".join(lines(events(10, f"fine-{number}"))), f"fine-{number}") for number in range(400)]
+    site.produce([one for n in range(400) for one in (*flood[20 * n : 20 * n + 20], broken[n], fine[n])])
+    site.worker(max_records=500).drain()
+    assert site.store.count_events() == 4_000
+    assert {one.source for one in distrusted(site)} == {"flood", "broken"}
+
+
 def test_20_nothing_bad_is_aside_because_others_are() -> None:
     """A source with a few bad ones among many good is nobody's concern, whatever another one sends."""
     site = Site()
