@@ -109,30 +109,18 @@ def events_in(record: Record) -> list[Event]:
 
 
 def durable(place: Place) -> None:
-    """I4: what is committed is in the store."""
+    """I4: what is committed is in the store (what it sent on to other partitions is theirs to commit)."""
     committed = place.committed()
     wanted: dict[tuple[str, str], set[str]] = {}
     for ack, events in place.sent:
         for event in events if ack.offset < committed[ack.partition] else ():
             for name in definitions()[1].transaction_types():
-                if name in event["keys"]:
-                    wanted.setdefault((name, event["keys"][name]), set()).add(event["id"])
-    mine = {
-        transaction: ids
-        for transaction, ids in wanted.items()
-        if any(
-            ack.partition == home(transaction) for ack, events in place.sent for event in events if event["id"] in ids
-        )
-    }
-    stored = place.store.load_events(list(mine))
-    for transaction, ids in mine.items():
-        here = {
-            event["id"]
-            for ack, events in place.sent
-            for event in events
-            if ack.offset < committed[ack.partition] and ack.partition == home(transaction) and event["id"] in ids
-        }
-        assert here <= {event.id for event in stored[transaction]}, transaction
+                transaction = name, event["keys"].get(name, "")
+                if name in event["keys"] and home(transaction) == ack.partition:
+                    wanted.setdefault(transaction, set()).add(event["id"])
+    stored = place.store.load_events(list(wanted))
+    for transaction, ids in wanted.items():
+        assert ids <= {event.id for event in stored[transaction]}
 
 
 def home(transaction: tuple[str, str]) -> int:
@@ -218,11 +206,10 @@ def test_1_killed_again_and_again(places: Callable[[], Place]) -> None:
         whole(place, worker)
 
 
-@pytest.mark.parametrize("step", ["judge", "write verdicts"])
-def test_7_stopped_past_its_session_and_continued(places: Callable[[], Place], step: str) -> None:
+def test_7_stopped_past_its_session_and_continued(places: Callable[[], Place]) -> None:
     """A real zombie: SIGSTOP in its second batch, another takes over and finishes, SIGCONT."""
     place = places()
-    zombie = place.start(step, 2, "STOP")
+    zombie = place.start("judge", 2, "STOP")
     try:
         stopped(zombie)
         with finishing(place) as worker:
