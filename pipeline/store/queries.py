@@ -49,7 +49,9 @@ FLIPS = (
     f"SELECT {tables.FLIPS.select} FROM flips FINAL WHERE key_type = {{key_type:String}} AND transaction_id = {{id:String}}"
     " ORDER BY flow, number"
 )
-LAST_FLIPS = f"SELECT transaction_id, flow, argMax(flip, version) FROM verdicts WHERE {_OF} GROUP BY transaction_id, flow"
+LAST_FLIPS = (
+    f"SELECT transaction_id, flow, argMax(flip, version) FROM verdicts WHERE {_OF} GROUP BY transaction_id, flow"
+)
 FLIPS_BETWEEN = (
     f"SELECT {tables.FLIPS.select} FROM flips FINAL WHERE at >= {_at('begin')} AND at < {_at('end')}"
     " ORDER BY at, key_type, transaction_id, flow, number"

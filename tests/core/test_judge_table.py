@@ -250,6 +250,11 @@ def test_details_change_nothing_else(case: Row) -> None:
     placed = {"promised_at": PROMISE, "amount": 12.5, "currency": "EUR", "parcels": case.parcels}
     seen = [*events(FLOW, *case.texts.split(), attributes={"placed": placed}), *case.extra]
     slim = judge(state(FLOW, seen), FLOW, heard(FLOW, case.now, **case.given), detail=False)
-    assert (slim.status, slim.drops, slim.findings, slim.waits) == (whole.status, whole.drops, whole.findings, whole.waits)
+    assert (slim.status, slim.drops, slim.findings, slim.waits) == (
+        whole.status,
+        whole.drops,
+        whole.findings,
+        whole.waits,
+    )
     assert (slim.started_at, slim.last_at, slim.ended_at) == (whole.started_at, whole.last_at, whole.ended_at)
     assert (slim.value, slim.completeness) == (whole.value, whole.completeness)
