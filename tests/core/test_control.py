@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.core.hearing import NEVER, Hearing
-from schemas.control import FlowPublished, Gone, Partitions
+from pipeline.core.hearing import Hearing
+from schemas.control import FlowPublished, Partitions
 from schemas.landscape import Landscape
 from tests.core.control_topic import STRICT, S, Topic
 
@@ -143,125 +143,6 @@ def test_a_goodbye_that_a_new_run_overtakes_still_waits_for_its_events(topic: To
     assert topic.deaf(100, 140) == []
 
 
-def test_a_lease_is_three_times_every_and_runs_on_control_time(topic: Topic) -> None:
-    topic.hello(100, every=4)
-    topic.marker(104)
-    topic.hello(104, "other", system="B")
-    topic.alive(106, 116, "other", system="B")
-    assert not topic.hearing().silent, "twelve seconds are not over: 104 + 12"
-    topic.marker(117, "other", system="B")
-    assert topic.hearing().silent
-    assert topic.deaf(100, 200) == [(104, 200)], "blind from what was settled last"
-
-
-def test_a_gap_in_control_renews_every_lease_at_its_end(topic: Topic) -> None:
-    topic.hello(100)
-    topic.marker(102)
-    topic.hello(102, "other", system="B")
-    topic.marker(1_000, "other", system="B")
-    assert not topic.hearing().silent, "nobody could have renewed"
-    topic.alive(1_002, 1_006, "other", system="B")
-    assert not topic.hearing().silent
-    topic.marker(1_008, "other", system="B")
-    assert topic.hearing().silent
-    assert topic.fold.epochs["a", 1].expired_at == 1_006 * S
-
-
-def test_a_gap_that_compaction_left_renews_nothing(topic: Topic) -> None:
-    topic.hello(100)
-    topic.marker(102)
-    topic.rows.append(topic.rows[-1])  # an offset that is gone
-    topic.write(1_000, Partitions(count=1))
-    topic.write(1_001, Partitions(count=1))
-    assert topic.hearing().silent
-    assert topic.fold.epochs["a", 1].expired_at == 108 * S
-
-
-def test_after_fifteen_minutes_a_source_is_gone_and_frees_the_others(topic: Topic) -> None:
-    topic.hello(100, "a")
-    topic.hello(100, "b")
-    topic.marker(102, "a")
-    topic.alive(102, 1_006, "b")
-    assert topic.fold.epochs["a", 1].state == "silent"
-    assert topic.deaf(100, 2_000) == [(102, 2_000)]
-    assert topic.clock() == 996, "the clock is the others'"
-    topic.marker(1_008, "b")
-    assert topic.fold.epochs["a", 1].state == "gone"
-    assert topic.deaf(100, 2_000) == [(102, 1_008)], "lease ended at 108, gone at 1008"
-    assert not topic.hearing().silent
-
-
-def test_where_there_is_no_other_the_gap_stays_open_until_one_speaks(topic: Topic) -> None:
-    topic.hello(100, "a")
-    topic.marker(102, "a")
-    topic.hello(102, "other", system="B")
-    topic.alive(102, 1_200, "other", system="B")
-    assert topic.fold.epochs["a", 1].state == "gone"
-    assert topic.deaf(100, 9_000) == [(102, 9_000)]
-    assert topic.hearing().silent
-    topic.hello(1_202, "new")
-    assert topic.deaf(100, 9_000) == [(102, 1_202)]
-    assert not topic.hearing().silent
-
-
-def test_a_person_can_say_that_a_source_is_gone(topic: Topic) -> None:
-    topic.hello(100, "a")
-    topic.hello(100, "b")
-    topic.marker(102, "a")
-    topic.alive(102, 120, "b")
-    topic.write(121, Gone(source="a"))
-    assert topic.deaf(100, 500) == [(102, 121)]
-    topic.write(300, Gone(source="a"))
-    assert topic.deaf(100, 500)[0] == (102, 121), "said again it changes nothing"
-
-
-def test_what_is_gone_by_time_alone_is_written_down_once(topic: Topic) -> None:
-    topic.hello(100, "a")
-    topic.hello(100, "b")
-    topic.alive(102, 1_010, "b")
-    (record,) = topic.fold.departed()
-    assert record == Gone(source="a", epoch=1, at=1_006 * S)
-    topic.write(1_020, record)
-    assert topic.fold.departed() == []
-    assert topic.fold.epochs["a", 1].gone_at == 1_006 * S
-
-
-def test_what_was_written_down_of_a_source_that_came_back_meanwhile_does_nothing(topic: Topic) -> None:
-    topic.hello(100, "a")
-    topic.hello(100, "b")
-    topic.alive(102, 1_010, "b")
-    (record,) = topic.fold.departed()
-    topic.marker(1_011, "a")
-    topic.write(1_012, record)
-    assert topic.fold.epochs["a", 1].live
-
-
-def test_a_new_epoch_ends_the_old_one_and_a_later_record_of_the_old_one_revives_it(topic: Topic) -> None:
-    topic.hello(100, epoch=1)
-    topic.marker(102, epoch=1)
-    topic.hello(105, epoch=2)
-    topic.marker(130, epoch=2)
-    assert topic.fold.epochs["a", 1].state == "ended"
-    assert topic.deaf(100, 120) == [(102, 105)]
-    topic.marker(131, epoch=1)
-    assert topic.fold.epochs["a", 1].state == "live"
-    assert topic.deaf(100, 120) == []
-
-
-def test_a_third_epoch_ends_also_the_first_that_had_been_revived(topic: Topic) -> None:
-    topic.hello(100, epoch=1)
-    topic.hello(101, epoch=2)
-    topic.marker(102, epoch=1)
-    topic.hello(103, epoch=3)
-    assert [topic.fold.epochs["a", n].state for n in (1, 2, 3)] == ["ended", "ended", "live"]
-
-
-def test_an_epoch_that_is_older_ends_nothing(topic: Topic) -> None:
-    topic.hello(100, epoch=2)
-    topic.hello(101, epoch=1)
-    assert topic.fold.epochs["a", 2].live
-
-
 def test_a_clock_off_by_more_than_two_seconds_is_corrected(topic: Topic) -> None:
     topic.hello(10_000, boot=6_400, since=6_400)  # an hour behind
     topic.marker(10_030, through=6_410, skew=3_600)
@@ -388,74 +269,6 @@ def test_a_dead_sources_blindness_begins_at_what_was_settled_not_at_what_it_said
     assert topic.deaf(100, 200) == [(102, 200)]
     topic.progress(121, 0, 9)
     assert topic.deaf(100, 200) == [(106, 200)]
-
-
-@pytest.mark.parametrize("depth", [1, 2, 3])
-def test_a_marker_settles_when_every_forwarding_is_processed(topic: Topic, depth: int) -> None:
-    """A chain: what is read from partition n at depth n is forwarded to partition n + 1 at depth n + 1."""
-    for partition in range(depth + 1):
-        topic.own(90, partition)
-    topic.hello(100)
-    topic.marker(102, acked={0: 1})
-    topic.write(130, Partitions(count=depth + 1))
-    for level in range(depth):
-        topic.progress(131 + level, level, 1, forwarded={level + 1: {level + 1: 1}})
-        assert topic.clock() == 100, f"what was forwarded at depth {level + 1} is not processed"
-    topic.progress(140, depth, 1)
-    assert topic.clock() == 102
-
-
-def test_a_round_waits_for_what_was_announced_when_the_round_before_ended(topic: Topic) -> None:
-    for partition in range(3):
-        topic.own(90, partition)
-    topic.hello(100)
-    topic.marker(102, acked={0: 1, 1: 1})
-    topic.progress(130, 0, 1, forwarded={1: {2: 1}})
-    topic.progress(131, 2, 1)
-    assert topic.clock() == 100, "partition 1 has not passed, and may yet forward"
-    topic.progress(132, 1, 1, forwarded={1: {2: 2}})
-    assert topic.clock() == 100
-    topic.progress(133, 2, 2)
-    assert topic.clock() == 102
-
-
-def test_where_nothing_is_forwarded_rounds_take_no_time(topic: Topic) -> None:
-    topic.own(90, 0)
-    topic.hello(100)
-    topic.progress(101, 0, 50)
-    topic.marker(130, through=105, acked={0: 50})
-    assert topic.clock() == 105
-
-
-def test_progress_under_another_fence_is_ignored(topic: Topic) -> None:
-    first = topic.own(90, 0)
-    second = topic.own(91, 0, after=first)
-    topic.progress(92, 0, 100, fence=first, forwarded={1: {1: 9}})
-    assert topic.fold.partitions[0].position == 0
-    assert topic.fold.partitions[0].forwarded == {}
-    topic.progress(93, 0, 3, fence=second)
-    assert topic.fold.partitions[0].position == 3
-
-
-def test_own_counts_only_if_the_fence_is_still_the_last(topic: Topic) -> None:
-    first = topic.own(90, 0, worker="one")
-    topic.own(91, 0, worker="two")
-    assert topic.fold.partitions[0].fence == first
-    assert topic.fold.partitions[0].worker == "one"
-    third = topic.own(92, 0, after=first, worker="three")
-    assert topic.fold.partitions[0].fence == third
-
-
-def test_a_system_that_no_source_speaks_for_is_as_far_as_all_partitions_are(topic: Topic) -> None:
-    topic.write(10, Partitions(count=2))
-    topic.own(10, 0)
-    topic.own(10, 1)
-    assert topic.hearing("Z").unvouched
-    assert topic.hearing("Z").clock == NEVER
-    topic.progress(500, 0, 5, through=499)
-    assert topic.hearing("Z").clock == NEVER, "one partition is not there yet"
-    topic.progress(501, 1, 0, through=400)
-    assert topic.clock("Z") == 340, "less a settling time of a minute"
 
 
 def test_the_number_of_partitions_is_a_record(topic: Topic) -> None:
