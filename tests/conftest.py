@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# Tables are laid out for the terminal's width, and a run without a terminal has none of its own.
+os.environ["COLUMNS"] = "100"
+
 from tests.kafka_broker import NoBroker, shared_broker
 
 
