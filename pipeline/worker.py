@@ -72,7 +72,7 @@ class Worker:
         self.policy = policy or Policy()
         self.counters = Counters()
         self.fold = ControlFold(landscape)
-        self._log, self._store, self._name, self._landscape = log, store, name, landscape
+        self._log, self._store, self._name = log, store, name
         self._pacing, self._stop, self._checkpoint = pacing, stop or threading.Event(), checkpoint
         self._sink = log.producer()
         self._consumer = log.consumer(group)
