@@ -1,0 +1,117 @@
+"""What workers and people write to ``lastseen.events`` beside events: copies, links, facts of conflict, decisions, requests to forget.
+
+Bodies are JSON, one object a line; the record's header ``ls-kind`` says which. Workers write them by the hundred, so they are
+msgspec structs; what a person's command writes is read by the same types, and refused with the field at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from schemas.errors import Invalid
+from schemas.event import MAX_KEY_VALUE, MAX_NAME, MAX_TEXT
+
+# ``type:value``.
+Address = Annotated[
+    str, Meta(min_length=3, max_length=MAX_NAME + 1 + MAX_KEY_VALUE, pattern="^[^:]+:[^\\x00-\\x1f\\x7f]+$")
+]
+_Version = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+
+SHARED_MARK = "~"
+WAYS_BETWEEN = "\n"
+
+
+class Copy(msgspec.Struct, gc=False):
+    """Kind ``copy``: an event for ``to``, a transaction or an alias (``type:value``), as JSON.
+
+    ``via``: the alias by which it came to the transaction, ``~type:value`` where it was reached through a shared one; "" for
+    a copy that is kept under the alias ``to``.
+    """
+
+    to: Address
+    event: msgspec.Raw
+    via: Annotated[str, Meta(max_length=MAX_NAME + MAX_KEY_VALUE + 2)] = ""
+
+
+class Link(msgspec.Struct, gc=False, omit_defaults=True):
+    """Kind ``link``: the alias names transaction ``to``.
+
+    ``by``: the way by which the event that says so had come itself, "" where it named the transaction. ``shared``: others may
+    claim it too. ``state``: ``withdrawn`` once what it rested on turned out to be another's. ``at``: µs, time of the event.
+    ``version``: place of the record in whose course it was said; of one (alias, to, by) the greatest counts.
+    """
+
+    alias: Address
+    to: Address
+    version: _Version
+    at: int
+    by: Annotated[str, Meta(max_length=MAX_NAME + MAX_KEY_VALUE + 2)] = ""
+    shared: bool = False
+    state: Literal["claimed", "withdrawn"] = "claimed"
+
+
+class Fact(msgspec.Struct, gc=False, omit_defaults=True):
+    """Kind ``conflict``: what transaction ``to`` has to know of an alias that it claims.
+
+    ``state``: ``clear``; ``contested``: others claim it too; ``foreign``: it is another's; ``void``: it joins nothing.
+    ``others``: other claimants, at most ten. ``holders``: for a ``once`` key, others that hold it, with µs when.
+    """
+
+    to: Address
+    alias: Address
+    version: _Version
+    state: Literal["clear", "contested", "foreign", "void"] = "clear"
+    others: tuple[str, ...] = ()
+    holders: tuple[tuple[str, int], ...] = ()
+
+
+class Decision(msgspec.Struct, gc=False, omit_defaults=True):
+    """Kind ``decision``: a person's word on who an alias names. Keyed by the alias.
+
+    ``accept``: it names ``to`` and, unless it is shared, nobody else. ``break``: it does not name ``to``. The latest counts.
+    """
+
+    alias: Address
+    to: Address
+    decision: Literal["accept", "break"]
+    by: _Text = ""
+    why: _Text = ""
+
+
+_Body = TypeVar("_Body", Copy, Link, Fact, Decision)
+_ENCODER = msgspec.json.Encoder()
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def encode_lines(bodies: Iterable[msgspec.Struct]) -> bytes:
+    """One JSON object a line."""
+    return b"\n".join(map(_ENCODER.encode, bodies))
+
+
+class Lines:
+    """Reads bodies of one kind. ``Lines(Link).read(body)``."""
+
+    def __init__(self, kind: type[Any]):
+        self._decode = msgspec.json.Decoder(kind).decode_lines
+
+    def read(self, body: bytes) -> list[Any]:
+        """All of them. Raises ``Invalid``: others can write to the log as well."""
+        try:
+            return list(self._decode(body))
+        except _NO_JSON as error:
+            raise Invalid(f"not what it should be: {error}") from None
+
+
+def address(key_type: str, value: str) -> str:
+    return f"{key_type}:{value}"
+
+
+def parts(text: str) -> tuple[str, str]:
+    """Key type and value of an address."""
+    kind, _, value = text.partition(":")
+    return kind, value
