@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pipeline.core.correlate import CONTESTED
 from pipeline.core.obligations import Review
 from pipeline.core.plan import StepPlan
 from pipeline.core.state import State
 from pipeline.core.visits import SLACK, Visits
+from schemas.joined import address, parts
 from schemas.verdict import Finding, FindingKind
 
 _TOO_MANY = "too many events; the first and last of each kind are kept"
@@ -29,10 +31,9 @@ def observed(review: Review, state: State) -> list[Finding]:
         found += _unexpected(review)
     for (source, _epoch, system), skew in path.skewed.items():
         found.append(Finding(FindingKind.CLOCK_SKEW, "", system, "", skew, source))
-    for (name, instance), events in path.contested.items():
-        for via in {event.via for event in events}:
-            found.append(Finding(FindingKind.ALIAS_CONFLICT, name, plan.steps[name].system, instance, 1, via))
-    if plan.once and review.knowledge.claims:
+    if state.standings:
+        found += _conflicts(review, state)
+    if plan.once and state.disputes:
         found += _doubled(review, state)
     if state.bounded:
         found.append(Finding(FindingKind.UNEXPECTED, "", "", "", state.crowded, _TOO_MANY))
@@ -74,6 +75,19 @@ def _unexpected(review: Review) -> list[Finding]:
     return [Finding(FindingKind.UNEXPECTED, step, system, "", count) for (step, system), count in counts.items()]
 
 
+def _conflicts(review: Review, state: State) -> list[Finding]:
+    """Aliases that others claim too: at the steps that came by them, and by themselves where nothing did."""
+    found: list[Finding] = []
+    for (name, instance), events in review.path.contested.items():
+        for alias in {state.doubtful(event) for event in events}:
+            found.append(Finding(FindingKind.ALIAS_CONFLICT, name, review.plan.steps[name].system, instance, 1, alias))
+    named = {finding.detail for finding in found}
+    for alias, standing in state.standings.items():
+        if standing == CONTESTED and alias not in named and parts(alias)[0] in review.plan.flow.keys:
+            found.append(Finding(FindingKind.ALIAS_CONFLICT, "", "", "", 1, alias))
+    return found
+
+
 def _doubled(review: Review, state: State) -> list[Finding]:
     """Another transaction that holds one of our ``once`` values within the window."""
     found: list[Finding] = []
@@ -84,10 +98,9 @@ def _doubled(review: Review, state: State) -> list[Finding]:
             if value is not None:
                 held[value] = min(event.time, held.get(value, event.time))
         for value, at in held.items():
-            claims = review.knowledge.claims.get((kind, value), ())
-            others = [claim for claim in claims if claim.transaction_id != state.id and abs(claim.at - at) <= window]
-            if others:
-                twin = min(others, key=lambda claim: (abs(claim.at - at), claim.transaction_id))
-                count = len({claim.transaction_id for claim in others})
-                found.append(Finding(FindingKind.DOUBLED, "", "", "", count, twin.transaction_id))
+            dispute = state.disputes.get(address(kind, value))
+            others = [(abs(since - at), one) for one, since in dispute.holders] if dispute else []
+            near = [other for other in others if other[0] <= window]
+            if near:
+                found.append(Finding(FindingKind.DOUBLED, "", "", "", len(near), min(near)[1]))
     return found

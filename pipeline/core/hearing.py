@@ -59,23 +59,14 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Another transaction that holds the same value of a ``once`` key, at ``at`` µs."""
-
-    transaction_id: str
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
 class Knowledge:
-    """All that a judge knows beside the events: time, hearing, calendars, baselines, claims. A value.
+    """All that a judge knows beside the transaction's state: time, hearing, calendars, baselines. A value.
 
     ``control_time``: µs. ``hearing``: by system; one that is missing there is unvouched, with ``processed`` (how far all
     partitions are processed, less the settling time) for its clock. ``skews``: (source, epoch) to µs that are added to
     its event times, only those over ``SKEW_LIMIT``. ``known_steps``: key type to the (step, system) pairs
     that any of its flows knows.
-    ``baselines``: (flow, from step, to step). ``claims``: (key type, value) to other holders, per transaction id.
-    ``contested``: aliases ``type:value`` with two claimants. ``renamed``: former system names.
+    ``baselines``: (flow, from step, to step). ``renamed``: former system names.
     """
 
     control_time: int
@@ -87,8 +78,6 @@ class Knowledge:
     known_steps: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     baselines: Mapping[tuple[str, str, str], Baseline] = field(default_factory=dict)
-    claims: Mapping[tuple[str, str], tuple[Claim, ...]] = field(default_factory=dict)
-    contested: frozenset[str] = frozenset()
 
     def of(self, system: str) -> Hearing:
         """How a system was heard; one of which no source ever spoke by what the landscape assumes."""

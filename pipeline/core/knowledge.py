@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.core.calendar import WorkingTime
 from pipeline.core.control import ControlFold, EpochKey
-from pipeline.core.hearing import NEVER, Baseline, Claim, Hearing, Knowledge
+from pipeline.core.hearing import NEVER, Baseline, Hearing, Knowledge
 from schemas.flow import Flows
 from schemas.landscape import Landscape
 
@@ -16,7 +16,6 @@ def knowledge_of(
     fold: ControlFold,
     flows: Flows,
     baselines: dict[tuple[str, str, str], Baseline] | None = None,
-    claims: dict[tuple[str, str], tuple[Claim, ...]] | None = None,
 ) -> Knowledge:
     """What a judge may know after the fold has read as far as it has."""
     return _knowledge(
@@ -27,7 +26,6 @@ def knowledge_of(
         fold.skews(),
         flows,
         baselines,
-        claims,
     )
 
 
@@ -73,7 +71,6 @@ def _knowledge(
     skews: dict[EpochKey, int],
     flows: Flows,
     baselines: dict[tuple[str, str, str], Baseline] | None = None,
-    claims: dict[tuple[str, str], tuple[Claim, ...]] | None = None,
 ) -> Knowledge:
     setting = _setting(landscape, flows)
     return Knowledge(
@@ -86,7 +83,6 @@ def _knowledge(
         known_steps=setting.known_steps,
         renamed=setting.renamed,
         baselines=baselines or {},
-        claims=claims or {},
     )
 
 

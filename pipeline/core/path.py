@@ -35,7 +35,7 @@ def build(state: State, plan: Plan, knowledge: Knowledge) -> Path:
     """Group a state's events into visits under a flow."""
     path = Path()
     seen: dict[Key, list[Seen]] = {}
-    skews, renamed, contested, steps = knowledge.skews, knowledge.renamed, knowledge.contested, plan.steps
+    skews, renamed, standings, steps = knowledge.skews, knowledge.renamed, state.standings, plan.steps
     first = last = None
     for event in state.events.values():
         step = steps.get(event.step)
@@ -56,7 +56,7 @@ def build(state: State, plan: Plan, knowledge: Knowledge) -> Path:
         elif time > last:
             last = time
         key = (step.name, event.keys.get(step.per, "") if step.per is not None else "")
-        if contested and event.via in contested:
+        if standings and event.via and state.doubtful(event):
             path.contested.setdefault(key, []).append(event)
             continue
         known = seen.get(key)

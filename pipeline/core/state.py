@@ -6,6 +6,9 @@ with two contents has a deterministic winner, the least content; the other is re
 Past ``BOUND`` observations a state keeps, per system, step, phase and instance, the earliest and the latest and whether there
 were more, and of such groups the least ``GROUPS``: still a semilattice, because what is kept of a union depends on what is
 kept of its parts only. (Rejected: a cap by arrival, and a winner decided before the group; both depend on the order.)
+
+An event that came by aliases keeps all the ways by which it came, until one names the transaction itself. What a transaction was
+told of its aliases (``learn``) is part of its state too; by it events count, count as doubtful, or are another's.
 """
 
 from __future__ import annotations
@@ -13,6 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
+from pipeline.core.correlate import CLEAR, active, contested, ways
+from schemas.joined import WAYS_BETWEEN
 from schemas.wire import Observed
 
 BOUND = 2_000
@@ -27,20 +34,36 @@ class _Kept(NamedTuple):
     more: bool = False
 
 
+class Dispute(NamedTuple):
+    """What was said of an alias: ``schemas.joined.Fact``. ``holders``: (transaction, µs) for a ``once`` value."""
+
+    state: str
+    version: int
+    others: tuple[str, ...] = ()
+    holders: tuple[tuple[str, int], ...] = ()
+
+
 class State:
     """What is known of the transaction (``key_type``, ``id``).
 
     ``instance_types``: key types by which any of its flows tells instances apart. ``bounded``: more than ``BOUND`` observations
-    were seen and only the earliest and latest of each kind are kept.
+    were seen and only the earliest and latest of each kind are kept. ``disputes``: alias (``type:value``) to what was said of it
+    last; ``standings``: those of them that are not clear. Both are replaced, never changed.
     """
 
-    __slots__ = ("_events", "_greatest", "_groups", "_others", "bounded", "id", "instance_types", "key_type")
+    __slots__ = (
+        "_active", "_events", "_greatest", "_groups", "_others", "bounded", "disputes", "id", "instance_types", "key_type",
+        "standings",
+    )  # fmt: skip
 
     def __init__(self, key_type: str, id: str, instance_types: tuple[str, ...] = ()):
         self.key_type = key_type
         self.id = id
         self.instance_types = instance_types
         self.bounded = False
+        self.disputes: dict[str, Dispute] = _NOTHING
+        self.standings: dict[str, str] = _NO_STANDINGS
+        self._active: dict[str, Observed] | None = None
         self._events: dict[str, Observed] | None = {}
         self._others: dict[tuple[str, str], Observed] = {}
         self._groups: dict[_Group, _Kept] = {}
@@ -53,11 +76,22 @@ class State:
             state.merge(event)
         return state
 
+    def learn(self, alias: str, dispute: Dispute) -> bool:
+        """Take what is said of an alias; of two the greater version counts. Whether anything changed."""
+        known = self.disputes.get(alias)
+        if known is not None and known[1::-1] + known[2:] >= dispute[1::-1] + dispute[2:]:
+            return False
+        self.disputes = {**self.disputes, alias: dispute}
+        self.standings = {name: said.state for name, said in self.disputes.items() if said.state != CLEAR}
+        self._active = None
+        return known is None or known._replace(version=0) != dispute._replace(version=0)
+
     def merge(self, event: Observed) -> bool:
         """Add an event; whether anything changed that a judge could see."""
+        self._active = None
         if self.bounded:
             return self._absorb(event)
-        events = self.events
+        events = self.known
         known = events.get(event.id)
         if known is not None:
             return known is not event and self._again(events, known, event)
@@ -74,6 +108,8 @@ class State:
             changed = True
         for event in other._observations():
             changed = self.merge(event) or changed
+        for alias, dispute in other.disputes.items():
+            changed = self.learn(alias, dispute) or changed
         for group, kept in other._groups.items():
             mine = self._groups.get(group)
             if kept.more and mine is not None and not mine.more:
@@ -85,11 +121,25 @@ class State:
         return iter(self.events.values())
 
     def __len__(self) -> int:
-        return len(self.events)
+        return len(self.known)
 
     @property
     def events(self) -> dict[str, Observed]:
-        """By id, the winner of each."""
+        """By id, the winner of each, but those that came by an alias which turned out to be another's."""
+        if not self.standings:
+            return self.known
+        if self._active is None:
+            known, standings = self.known, self.standings
+            self._active = {i: event for i, event in known.items() if active(event.keys, event.via, standings)}
+        return self._active
+
+    def doubtful(self, event: Observed) -> str:
+        """The alias because of which it is not certain that an event is this transaction's; "" where it is."""
+        return contested(event.via, self.standings) if self.standings else ""
+
+    @property
+    def known(self) -> dict[str, Observed]:
+        """By id, the winner of each, whosesoever it is."""
         if self._events is None:
             self._events = {}
             for event in self._observations():
@@ -115,14 +165,14 @@ class State:
     def _observations(self) -> list[Observed]:
         if self.bounded:
             return [event for kept in self._groups.values() for event in (kept.first, kept.last)]
-        return [*self.events.values(), *self._others.values()]
+        return [*self.known.values(), *self._others.values()]
 
     def _again(self, events: dict[str, Observed], known: Observed, event: Observed) -> bool:
         """One id twice: the same observation, or the id used for another."""
         mine, theirs = known.content(), event.content()
         if mine == theirs:
             events[event.id] = kept = _named_better(known, event)
-            return kept is event
+            return kept is not known
         wins = repr(theirs) < repr(mine)
         loser, text = (known, repr(mine)) if wins else (event, repr(theirs))
         if wins:
@@ -199,9 +249,19 @@ def _same(one: Observed, other: Observed) -> bool:
 
 
 def _named_better(known: Observed, other: Observed) -> Observed:
-    """Of two records of one observation: what named the transaction itself; then the earlier record."""
-    return other if _rank(other) < _rank(known) else known
+    """Of two records of one observation: what named the transaction itself; then the earlier record, with the ways of both."""
+    if (known.via == "") != (other.via == ""):
+        return known if known.via == "" else other
+    better = other if _rank(other) < _rank(known) else known
+    if known.via == other.via:
+        return better
+    via = WAYS_BETWEEN.join(sorted({*ways(known.via), *ways(other.via)}))
+    return better if better.via == via else msgspec.structs.replace(better, via=via)
 
 
 def _rank(event: Observed) -> tuple[object, ...]:
-    return (event.via != "", event.via, event.recorded_at, event.source, event.epoch, event.seq)
+    return (event.recorded_at, event.source, event.epoch, event.seq)
+
+
+_NOTHING: dict[str, Dispute] = {}
+_NO_STANDINGS: dict[str, str] = {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from pipeline.core.hearing import Baseline, Claim
+from pipeline.core.hearing import Baseline
 from pipeline.core.judge import judge
+from pipeline.core.state import Dispute, State
 from schemas.landscape import Landscape
 from schemas.times import MINUTE, format_time
 from schemas.verdict import DropKind, FindingKind, Status, Verdict
@@ -40,26 +42,37 @@ class Row:
     parcels: Any = 1
     given: dict[str, Any] = field(default_factory=dict)
     extra: tuple[Observed, ...] = ()
+    disputes: Mapping[str, Dispute] = field(default_factory=dict)
 
 
 def row(name: str, of: str, texts: str, now: str, status: str, *said: str, **rest: Any) -> Row:
     """``said``: drops as ``build.drops`` writes them; findings with a leading ``!``."""
     parcels, extra = rest.pop("parcels", 1), rest.pop("extra", ())
+    disputes = rest.pop("disputes", {})
     found = frozenset(text[1:] for text in said if text.startswith("!"))
     missing = tuple(text for text in said if not text.startswith("!"))
-    return Row(name, of, texts, now, Status(status), missing, found, parcels, rest, extra)
+    return Row(name, of, texts, now, Status(status), missing, found, parcels, rest, extra, disputes)
+
+
+def state_of(case: Row) -> State:
+    placed = {"promised_at": PROMISE, "amount": 12.5, "currency": "EUR", "parcels": case.parcels}
+    seen = [*events(FLOW, *case.texts.split(), attributes={"placed": placed}), *case.extra]
+    found = state(FLOW, seen)
+    for alias, dispute in case.disputes.items():
+        found.learn(alias, dispute)
+    return found
 
 
 def verdict_of(case: Row) -> Verdict:
-    placed = {"promised_at": PROMISE, "amount": 12.5, "currency": "EUR", "parcels": case.parcels}
-    seen = [*events(FLOW, *case.texts.split(), attributes={"placed": placed}), *case.extra]
-    return judge(state(FLOW, seen), FLOW, heard(FLOW, case.now, **case.given))
+    return judge(state_of(case), FLOW, heard(FLOW, case.now, **case.given))
 
 
 P99 = {("order", "placed", "paid"): Baseline(4 * MINUTE)}
-TWIN = {("cart", "K1"): (Claim("2", T0 + MINUTE), Claim("1", T0), Claim("3", T0 + 11 * MINUTE))}
+TWIN = {"cart:K1": Dispute("clear", 1, holders=(("2", T0 + MINUTE), ("3", T0 + 11 * MINUTE)))}
+A1, A2 = ({f"payment:{name}": Dispute("contested", 1, ("order:2",))} for name in ("A1", "A2"))
 CART = Observed("c", "shop", "placed", T0, {"order": "1", "cart": "K1"}, source="shop-2")
 BY_ALIAS = event(FLOW, "paid@2m", 99, via="payment:A1")
+BY_ANOTHER = event(FLOW, "paid@2m", 99, via="payment:A3")
 PARCEL_BY_ALIAS = event(FLOW, "packed[P9]@6h", 96, via="payment:A1")
 STRANGE = event(FLOW, "gift_wrapped@5h", 98, system="warehouse")
 WRONG_SYSTEM = event(FLOW, "paid@3m", 97, system="warehouse")
@@ -122,13 +135,19 @@ ROWS = [
     row("unknown past lost_after is unresolved", "unknown", PLACED, "15d", "unknown", "unknown in_transit placed>paid",
         "!unresolved paid", blind={"payments": [("3m", "5m")]}),
     row("contested", "unknown", PLACED, "16m", "unknown", "unknown in_transit placed>paid", "!alias_conflict paid",
-        contested=frozenset({"payment:A1"}), extra=(BY_ALIAS,)),
+        disputes=A1, extra=(BY_ALIAS,)),
     row("contested, not due yet", "otherwise", PLACED, "14m", "in_progress", "!alias_conflict paid",
-        contested=frozenset({"payment:A1"}), extra=(BY_ALIAS,)),
+        disputes=A1, extra=(BY_ALIAS,)),
     row("contested, and one is missing", "unknown", PICKED, "2d", "unknown", "unknown between picked>packed 1/1",
-        "!alias_conflict packed[P9]", contested=frozenset({"payment:A1"}), extra=(PARCEL_BY_ALIAS,)),
+        "!alias_conflict packed[P9]", disputes=A1, extra=(PARCEL_BY_ALIAS,)),
     row("by an alias that nobody contests", "met", PLACED, "16m", "in_progress", extra=(BY_ALIAS,)),
-    row("contested for another", "met", PAID, "16m", "in_progress", contested=frozenset({"payment:A2"}), extra=(BY_ALIAS,)),
+    row("contested for another", "met", PAID, "16m", "in_progress", "!alias_conflict ", disputes=A2, extra=(BY_ALIAS,)),
+    row("come by an alias that is another's", "otherwise", PLACED, "14m", "in_progress", extra=(BY_ALIAS,),
+        disputes={"payment:A1": Dispute("foreign", 1)}),
+    row("come by an alias that joins nothing", "otherwise", PLACED, "14m", "in_progress", extra=(BY_ALIAS,),
+        disputes={"payment:A1": Dispute("void", 1)}),
+    row("come by two, and one is certain", "met", PLACED, "14m", "in_progress", "!alias_conflict ", disputes=A1,
+        extra=(BY_ALIAS, BY_ANOTHER)),
     # a carrier of links was not heard: what came by the parcel may be parked
     row("the link may be missing", "unknown", PACKED, "5d", "unknown", "unknown between packed>shipped[P1]",
         blind={"warehouse": [("7h", "8h")]}),
@@ -176,7 +195,7 @@ ROWS = [
     row("start not heard yet", "met", "paid.received@1m paid@2m", "20m", "in_progress", behind={"shop": "1m"}),
     row("no start, and stuck", "stalled inside", "paid.received@1m", "20m", "stalled", "stalled inside placed>paid",
         "!no_start placed"),
-    row("doubled", "met", WHOLE, "2d", "completed", "!doubled ", claims=TWIN, extra=(CART,)),
+    row("doubled", "met", WHOLE, "2d", "completed", "!doubled ", disputes=TWIN, extra=(CART,)),
     row("a skewed clock, put right", "met", f"{PLACED} paid@-58m/pos {WHOLE[len(PAID):]}", "2d", "completed", "!clock_skew ",
         skews={("pos", 1): 60 * MINUTE}),
     row("a review may repeat", "met", f"{WHOLE} reviewed@1m reviewed@2m reviewed@3m reviewed@4m", "2d", "completed"),
@@ -247,9 +266,7 @@ def test_the_rows_reach_everything() -> None:
 @pytest.mark.parametrize("case", ROWS, ids=lambda case: case.name)
 def test_details_change_nothing_else(case: Row) -> None:
     whole = verdict_of(case)
-    placed = {"promised_at": PROMISE, "amount": 12.5, "currency": "EUR", "parcels": case.parcels}
-    seen = [*events(FLOW, *case.texts.split(), attributes={"placed": placed}), *case.extra]
-    slim = judge(state(FLOW, seen), FLOW, heard(FLOW, case.now, **case.given), detail=False)
+    slim = judge(state_of(case), FLOW, heard(FLOW, case.now, **case.given), detail=False)
     assert (slim.status, slim.drops, slim.findings, slim.waits) == (
         whole.status,
         whole.drops,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.core.hearing import FOREVER, NEVER, Hearing, Knowledge
 from pipeline.core.judge import judge
 from pipeline.core.plan import plan_of
-from pipeline.core.state import State
+from pipeline.core.state import Dispute, State
 from schemas.flow import Flow
 from schemas.times import DAY, HOUR, MINUTE
 from schemas.verdict import DropKind, FindingKind, Status, Verdict
@@ -64,18 +64,21 @@ def test_judge_is_total_and_says_what_it_is_asked_to(name: str, data: st.DataObj
     events = data.draw(transactions(flow))
     known = replace(
         data.draw(knowledges(flow, tolerate=data.draw(st.sampled_from((0, 0.001, 0.5))))),
-        contested=frozenset(data.draw(st.sets(st.just("payment:A1")))),
         skews={("shop", 1): data.draw(st.sampled_from((-DAY, 3 * HOUR)))},
     )
-    verdict = judge(state_of(flow, events), flow, known)
+    doubtful = data.draw(st.booleans())
+    state = state_of(flow, events)
+    if doubtful:
+        state.learn("payment:A1", Dispute("contested", 1))
+    verdict = judge(state, flow, known)
     assert verdict.status in (drop.status for drop in verdict.drops) or not verdict.drops
     assert (verdict.ended_at is not None) == (verdict.status in (Status.COMPLETED, Status.CLOSED))
     assert verdict.started_at <= verdict.last_at
     for drop in verdict.drops:
-        assert drop.status is not Status.UNKNOWN or drop.silent or known.contested
+        assert drop.status is not Status.UNKNOWN or drop.silent or doubtful
         assert drop.kind is not DropKind.FAILED or drop.status in (Status.FAILED, Status.UNKNOWN)
         assert 0 <= drop.missing <= drop.expected
-    slim = judge(state_of(flow, events), flow, known, detail=False)
+    slim = judge(state, flow, known, detail=False)
     assert replace(verdict, hops=(), edges=(), evidence=slim.evidence) == slim
 
 

@@ -1,0 +1,325 @@
+"""Correlation: which transactions an alias names, and what each claimant has to know of it (DESIGN.md §5).
+
+Laws: what an alias comes to is a function of the *set* of its claims and of people's decisions, whatever their order; of one claim
+the greatest version counts. A claim that rests on an event which names the transaction, or came by an alias that names it alone,
+is its own; one that was reached through a shared alias is shared, and yields to any that is another's own: a payment listed in
+a batch file belongs to the order that says so, not to every order of the batch.
+
+The same for each key type of transactions by itself: an order and a cart may both be named by one trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from schemas.flow import Flow, Flows
+from schemas.flow import Role as Meaning
+from schemas.joined import SHARED_MARK, WAYS_BETWEEN, address, parts
+
+# Key type and value.
+Transaction = tuple[str, str]
+
+CLEAR, CONTESTED, FOREIGN, VOID = "clear", "contested", "foreign", "void"
+CLAIMED, WITHDRAWN, ACCEPTED, BROKEN = "claimed", "withdrawn", "accepted", "broken"
+DECISION = "(decision)"
+# A fact names so many other claimants; and so many strong ones are told of each that comes (each was told as it came itself).
+OTHERS = 10
+TOLD_AGAIN = 8
+
+_JOINING = {Meaning.ALIAS: "alias", Meaning.SHARED: "shared", Meaning.WEAK: "weak"}
+
+
+class Role(NamedTuple):
+    """What a key type is to transactions of one type. ``joins``: alias, shared, weak or "" (it joins nothing). ``once``: µs, the
+    window within which two must not hold one value; 0 for none."""
+
+    joins: str
+    once: int
+
+
+_NO_ROLE = Role("", 0)
+
+
+class Roles:
+    """What flows make of key types, all versions together. Where they differ the more careful counts: weak, shared, alias."""
+
+    def __init__(self, flows: Iterable[Flow]):
+        found: dict[str, dict[str, Role]] = {}
+        order = ("", "alias", "shared", "weak")
+        for flow in flows:
+            for name, spec in flow.keys.items():
+                if name == flow.key or spec.role is Meaning.SEARCH:
+                    continue
+                known = found.setdefault(flow.key, {}).get(name, _NO_ROLE)
+                joins = _JOINING.get(spec.role, "")
+                once = spec.once or 0 if spec.role is Meaning.ONCE else 0
+                found[flow.key][name] = Role(max(known.joins, joins, key=order.index), max(known.once, once))
+        self.of: dict[str, dict[str, Role]] = found
+
+    def role(self, transaction_type: str, alias_type: str) -> Role:
+        return self.of.get(transaction_type, {}).get(alias_type, _NO_ROLE)
+
+    @cached_property
+    def by_alias(self) -> dict[str, dict[str, Role]]:
+        """Alias type to transaction type to role."""
+        found: dict[str, dict[str, Role]] = {}
+        for transaction_type, roles in self.of.items():
+            for alias_type, role in roles.items():
+                found.setdefault(alias_type, {})[transaction_type] = role
+        return found
+
+    def sought(self, key_types: Iterable[str]) -> tuple[str, ...]:
+        """Of an event with these key types, those by which it may be joined to a transaction that it doesn't name. By those that
+        others share only where there is no other: that one's partition sends it on, as long as nobody's own claim is there."""
+        names = set(key_types)
+        wanted = [name for name in sorted(names) if self.seeks(name, names)]
+        own = [name for name in wanted if self._own(name, names)]
+        if not own:
+            return tuple(wanted)
+        return tuple(name for name in wanted if name in own or not self.shared(name, names))
+
+    def seeks(self, alias_type: str, key_types: Iterable[str]) -> bool:
+        """Whether an event with these key types lacks a transaction that this alias may name."""
+        names = set(key_types)
+        return any(role.joins and kind not in names for kind, role in self.by_alias.get(alias_type, {}).items())
+
+    def _own(self, alias_type: str, names: set[str]) -> bool:
+        found = self.by_alias.get(alias_type, {})
+        return any(role.joins == "alias" and kind not in names for kind, role in found.items())
+
+    def shared(self, alias_type: str, key_types: Iterable[str]) -> bool:
+        """Whether, to what such an event lacks, the alias is a shared one."""
+        names = set(key_types)
+        found = self.by_alias.get(alias_type, {})
+        return any(role.joins == "shared" and kind not in names for kind, role in found.items())
+
+
+def roles_of(flows: Flows) -> Roles:
+    return Roles(flows.all())
+
+
+# Ways ----------------------------------------------------------------------------------------------------------------
+
+
+def ways(via: str) -> tuple[str, ...]:
+    """The ways by which an event came to its transaction; none where it names it itself."""
+    return tuple(via.split(WAYS_BETWEEN)) if via else ()
+
+
+def alias_of(way: str) -> str:
+    """``type:value`` of a way."""
+    return way.removeprefix(SHARED_MARK)
+
+
+# What an event says of the aliases that it carries -------------------------------------------------------------------
+
+
+class Claim(NamedTuple):
+    """That alias (type, value) names the transaction, by the way by which the event had come ("": it says so itself)."""
+
+    alias: Transaction
+    by: str
+    shared: bool
+    state: str
+    at: int
+
+
+def claims_of(
+    transaction_type: str,
+    roles: Roles,
+    keys: Mapping[str, str],
+    via: str,
+    time: int,
+    disputes: Mapping[str, str],
+) -> list[Claim]:
+    """What an event of a transaction claims for it. An event does not announce the alias by which it came, and one that came by a
+    weak alias announces none. ``disputes``: alias to standing; what came by what is another's claims nothing any more."""
+    mine = roles.of.get(transaction_type)
+    if not mine:
+        return []
+    found = [(name, keys[name], role) for name, role in mine.items() if name in keys]
+    if not found:
+        return []
+    if not via:
+        return [
+            Claim((name, value), "", role.joins == "shared", CLAIMED, time if role.once else 0)
+            for name, value, role in found
+        ]
+    claims = []
+    carries_foreign = foreign(keys, disputes)
+    for way in ways(via):
+        through = alias_of(way)
+        if roles.role(transaction_type, parts(through)[0]).joins == "weak":
+            continue
+        usable = not carries_foreign and disputes.get(through, CLEAR) not in (FOREIGN, VOID)
+        for name, value, role in found:
+            if address(name, value) != through:
+                shared = role.joins == "shared" or way.startswith(SHARED_MARK)
+                state = CLAIMED if usable else WITHDRAWN
+                claims.append(Claim((name, value), way, shared, state, time if role.once else 0))
+    return claims
+
+
+def foreign(keys: Mapping[str, str], disputes: Mapping[str, str]) -> bool:
+    """Whether an event that came by an alias carries one that is another's."""
+    return bool(disputes) and any(disputes.get(address(name, value)) == FOREIGN for name, value in keys.items())
+
+
+def active(keys: Mapping[str, str], via: str, disputes: Mapping[str, str]) -> bool:
+    """Whether an event is the transaction's, by what it knows of the aliases."""
+    if not via or not disputes:
+        return True
+    if foreign(keys, disputes):
+        return False
+    return any(disputes.get(alias_of(way), CLEAR) not in (FOREIGN, VOID) for way in ways(via))
+
+
+def contested(via: str, disputes: Mapping[str, str]) -> str:
+    """The alias because of which it is not certain that an active event is the transaction's; "" where it is."""
+    if not via or not disputes:
+        return ""
+    doubtful = ""
+    for way in ways(via):
+        standing = disputes.get(alias_of(way), CLEAR)
+        if standing == CLEAR:
+            return ""
+        if standing == CONTESTED:
+            doubtful = doubtful or alias_of(way)
+    return doubtful
+
+
+# What an alias comes to ----------------------------------------------------------------------------------------------
+
+
+class Standing(NamedTuple):
+    """What an alias is to one transaction. ``joined``: its events are sent there. ``shared``: by claims that others share."""
+
+    joined: bool
+    shared: bool
+    state: str
+
+
+@dataclass(slots=True)
+class Claims:
+    """All claims of one alias: (transaction, by, at) to (state, shared, version). Merging keeps the greatest version."""
+
+    found: dict[tuple[Transaction, str, int], tuple[str, bool, int]] = field(default_factory=dict)
+
+    def add(self, transaction: Transaction, by: str, at: int, state: str, shared: bool, version: int) -> bool:
+        """Take a claim; whether it says anything new. On a tie what is claimed counts, by a rule as good as any."""
+        known = self.found.get((transaction, by, at))
+        if known is not None and (known[2], known[0], known[1]) >= (version, state, shared):
+            return False
+        self.found[transaction, by, at] = (state, shared, version)
+        return known is None or known[:2] != (state, shared)
+
+    def resolve(self, transaction_type: str, role: Role) -> dict[Transaction, Standing]:
+        """What the alias is to each transaction of a type that claims it, or did, or of which a person said something."""
+        own, others, named, decisions = self._sorted(transaction_type)
+        broken, accepted = _decided(decisions)
+        if accepted is not None and role.joins != "shared":
+            own, others = {accepted}, set()
+        elif accepted is not None:
+            others.add(accepted)
+        own -= broken
+        others -= broken | own
+        standing = dict.fromkeys(named, Standing(False, False, FOREIGN))
+        if role.joins == "weak":
+            alone = own | others
+            for one in alone:
+                standing[one] = Standing(len(alone) == 1, False, CLEAR if len(alone) == 1 else VOID)
+        elif role.joins:
+            for one in own:
+                standing[one] = Standing(True, False, CLEAR if len(own) == 1 else CONTESTED)
+            if not own or role.joins == "shared":
+                for one in others:
+                    standing[one] = Standing(True, True, CLEAR)
+        else:
+            standing = dict.fromkeys(named, Standing(False, False, CLEAR))
+        return standing
+
+    def _sorted(
+        self, transaction_type: str
+    ) -> tuple[set[Transaction], set[Transaction], list[Transaction], dict[Transaction, tuple[int, str]]]:
+        own: set[Transaction] = set()
+        others: set[Transaction] = set()
+        named: dict[Transaction, None] = {}
+        decisions: dict[Transaction, tuple[int, str]] = {}
+        for (transaction, by, _), (state, shared, version) in self.found.items():
+            if transaction[0] != transaction_type:
+                continue
+            named[transaction] = None
+            if by == DECISION:
+                decisions[transaction] = (version, state)
+            elif state == CLAIMED:
+                (others if shared else own).add(transaction)
+        return own, others - own, sorted(named), decisions
+
+    def settled(self, transaction_type: str) -> bool:
+        """Whether nothing was ever said but claims that stand: then nobody was told anything but by those."""
+        return all(
+            state == CLAIMED
+            for (transaction, *_), (state, *_) in self.found.items()
+            if transaction[0] == transaction_type
+        )
+
+    def earliest(self, transactions: Iterable[Transaction], count: int) -> list[Transaction]:
+        """The first of these to claim, by version."""
+        wanted = set(transactions)
+        first: dict[Transaction, int] = {}
+        for (transaction, *_), (*_, version) in self.found.items():
+            if transaction in wanted:
+                first[transaction] = min(version, first.get(transaction, version))
+        return sorted(first, key=lambda one: (first[one], one))[:count]
+
+    def holders(self, transaction_type: str) -> list[tuple[int, Transaction]]:
+        """Who holds a ``once`` value since when, µs, the earliest of each, in order."""
+        first: dict[Transaction, int] = {}
+        for (transaction, by, at), (state, _, _) in self.found.items():
+            if transaction[0] == transaction_type and by != DECISION and state == CLAIMED and at:
+                first[transaction] = min(at, first.get(transaction, at))
+        return sorted((at, one) for one, at in first.items())
+
+    def transaction_types(self) -> list[str]:
+        return sorted({transaction[0] for transaction, *_ in self.found})
+
+
+def _decided(decisions: Mapping[Transaction, tuple[int, str]]) -> tuple[set[Transaction], Transaction | None]:
+    """Those of whom a person said no, and the one of whom one said yes last."""
+    broken = {one for one, (_, state) in decisions.items() if state == BROKEN}
+    accepted = [(version, one) for one, (version, state) in decisions.items() if state == ACCEPTED]
+    return broken, max(accepted)[1] if accepted else None
+
+
+def told(
+    claims: Claims, transaction_type: str, standing: Mapping[Transaction, Standing], touched: Iterable[Transaction]
+) -> list[Transaction]:
+    """Who is to be told of an alias after ``touched`` claimed it (once more): all whose standing may have changed by it.
+
+    Nothing rests on what was known before, for after a crash that may be all: a replay tells the same. One that claims own tells
+    those that claim by sharing, and the first that claimed own; later ones were told as they came.
+    """
+    touched = list(touched)
+    if claims.settled(transaction_type) and all(one.state == CLEAR for one in standing.values()):
+        return []
+    if not claims.settled(transaction_type):
+        return sorted(standing)
+    wide = [one for one, how in standing.items() if how.state == FOREIGN]
+    own = [one for one, how in standing.items() if how.state != FOREIGN]
+    found = dict.fromkeys(one for one in touched if one in standing)
+    if any(standing[one].state != FOREIGN for one in found):
+        found.update(dict.fromkeys(claims.earliest(own, TOLD_AGAIN)))
+        found.update(dict.fromkeys(wide))
+    return list(found)
+
+
+def nearest(holders: Sequence[tuple[int, Transaction]], own: Transaction, window: int) -> tuple[tuple[str, int], ...]:
+    """Others that hold a ``once`` value within the window of ``own``, the nearest first, at most ten: (id, µs)."""
+    mine = next((at for at, one in holders if one == own), None)
+    if mine is None:
+        return ()
+    others = sorted((abs(at - mine), one[1], at) for at, one in holders if one != own and abs(at - mine) <= window)
+    return tuple((identity, at) for _, identity, at in others[:OTHERS])
