@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
-from pipeline.errors import Unavailable
+from pipeline.errors import Invalid, Unavailable
 from tracer.record import Headers
 from tracer.sinks.contract import Sink
 
@@ -61,6 +61,14 @@ class Fenced(Unavailable):
 
 class PositionLost(Exception):  # noqa: N818  (a state of the log; what to do about it is for a person)
     """The log does not have the offset that comes next: trimmed, or the topic was made anew. A person must decide."""
+
+
+def fewer(name: str, have: int, wanted: int) -> Invalid:
+    """What a log says that is to have fewer partitions."""
+    return Invalid(
+        f"{name} has {have} partitions, which cannot become {wanted}: there are records in each, and what is placed stays where it "
+        "is. Name that many or more"
+    )
 
 
 class Consumer(Protocol):
@@ -183,6 +191,22 @@ class Log(Protocol):
             Invalid: the events have another number of partitions already; Kafka's topics cannot be set right.
             Unavailable: the log cannot be reached.
         """
+        ...
+
+    def extend(self, partitions: int) -> None:
+        """Give the events so many partitions in all. What is there stays where it is, and the new ones are empty; whoever reads is
+        assigned them sooner or later. Does nothing where there are so many. Keys have another place from then on, so this is
+        only part of a change of their number: see `pipeline.work.growth`.
+
+        Raises:
+            Invalid: there are more already; a log never gets fewer.
+            Unavailable: the log cannot be reached, or has no topics yet.
+        """
+        ...
+
+    def members(self, group: str = GROUP) -> list[str]:
+        """Who reads the events in this group now, as a message names them; who died is in it until the group gives it up.
+        Raises Unavailable."""
         ...
 
     def check(self) -> list[str]:

@@ -299,6 +299,12 @@ class KafkaLog:
     def create(self, partitions: int | None = None) -> None:
         self._topics.create(partitions)
 
+    def extend(self, partitions: int) -> None:
+        self._topics.extend(partitions)
+
+    def members(self, group: str = GROUP) -> list[str]:
+        return self._topics.members(self._address.prefix + group)
+
     def check(self) -> list[str]:
         return self._topics.check()
 

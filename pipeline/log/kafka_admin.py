@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from kafka import TopicPartition
@@ -9,12 +10,15 @@ from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
 from pipeline.errors import Invalid, Unavailable
+from pipeline.log.contract import fewer
 from tracer.record import CONTROL, EVENTS
 from tracer.sinks.kafka_config import unavailable
 from tracer.sinks.kafka_topics import LOG_TIME, TIMESTAMPS, KafkaTopicsAsked, WrongTopics
 
 PARTITIONS = 12
 """Of the events, where nobody says otherwise: as many workers can share them, and 12 divides well."""
+PATIENCE = 30.0
+"""Seconds in which partitions that were added get their leaders."""
 
 CONFIGS = {
     EVENTS: {TIMESTAMPS: LOG_TIME},
@@ -75,6 +79,42 @@ class KafkaTopics(KafkaTopicsAsked):
             self.create(partitions)
         except kafka_errors.KafkaError as error:
             raise unavailable(self._address.name, error) from error
+
+    def extend(self, partitions: int) -> None:
+        """See `pipeline.log.contract.Log`; waits until every new partition has a leader."""
+        have = self.partitions()
+        if partitions < have:
+            raise fewer(self._names[EVENTS], have, partitions)
+        try:
+            if partitions > have:
+                self._admin().create_partitions({self._names[EVENTS]: partitions})
+                self._await_leaders(partitions)
+        except kafka_errors.InvalidPartitionsError:
+            # Somebody else added some at the same time.
+            self.extend(partitions)
+        except kafka_errors.KafkaError as error:
+            raise unavailable(self._address.name, error) from error
+
+    def _await_leaders(self, partitions: int) -> None:
+        """A broker confirms before all of them know it."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            there = self._describe().get(EVENTS, {}).get("partitions", [])
+            if len(there) >= partitions and all(each["leader_id"] >= 0 for each in there):
+                return
+            if time.monotonic() > until:
+                raise Unavailable(f"{self._address.name}: not all of the {partitions} partitions have a leader yet")
+            time.sleep(0.1)
+
+    def members(self, group: str) -> list[str]:
+        """Of a group, as ``client on host``; none where there is no such group."""
+        try:
+            found = self._admin().describe_groups([group])
+        except kafka_errors.GroupIdNotFoundError:
+            return []
+        except kafka_errors.KafkaError as error:
+            raise unavailable(self._address.name, error) from error
+        return [f"{each['client_id']} on {each['client_host'].lstrip('/')}" for each in found[group]["members"]]
 
     def _beyond_mending(self, there: dict[str, dict[str, Any]]) -> list[str]:
         """What only new topics mend. A record keeps the time that it was written with, whatever the topic says later."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from pipeline.errors import Invalid
-from pipeline.log.contract import GROUP, Assigned, Change, Fenced, LogRecord, PositionLost, Revoked
+from pipeline.log.contract import GROUP, Assigned, Change, Fenced, LogRecord, PositionLost, Revoked, fewer
 from tracer.record import CONTROL, EVENTS
 from tracer.sinks.memory import MemoryBroker, MemoryPartition, MemorySink, wall_clock
 
@@ -33,6 +33,12 @@ class MemoryGroup:
         if member in self.members:
             self.members.remove(member)
             self.owners = [None if owner is member else owner for owner in self.owners]
+            self._rebalance()
+
+    def extend(self, partitions: int) -> None:
+        """Share so many partitions from now on."""
+        self.owners += [None] * (partitions - len(self.owners))
+        if self.members:
             self._rebalance()
 
     def _rebalance(self) -> None:
@@ -228,6 +234,19 @@ class MemoryLog:
         have = self.partitions()
         if partitions is not None and partitions != have:
             raise Invalid(f"the log has {have} partitions, not {partitions}")
+
+    def extend(self, partitions: int) -> None:
+        have = self.partitions()
+        if partitions < have:
+            raise fewer(self.name, have, partitions)
+        self.broker.topics[EVENTS].extend(MemoryPartition() for _ in range(partitions - have))
+        for group in self.groups.values():
+            group.extend(partitions)
+
+    def members(self, group: str = GROUP) -> list[str]:
+        self.broker.require()
+        known = self.groups.get(group)
+        return [f"member {number}" for number in range(len(known.members))] if known else []
 
     def check(self) -> list[str]:
         return ["the log in memory is switched off"] if self.broker.down else []

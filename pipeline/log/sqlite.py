@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pipeline.errors import Invalid, Unavailable
-from pipeline.log.contract import GROUP, Assigned, Change, Fenced, LogRecord, PositionLost, Revoked
-from pipeline.log.sqlite_lease import Lease
+from pipeline.log.contract import GROUP, Assigned, Change, Fenced, LogRecord, PositionLost, Revoked, fewer
+from pipeline.log.sqlite_lease import Lease, holder_of
 from tracer.record import CONTROL, EVENTS
 from tracer.sinks.memory import wall_clock
 from tracer.sinks.sqlite import SqliteSink
 from tracer.sinks.sqlite_file import (
     PARTITION_SHIFT,
+    add_partitions,
     connect,
     count_partitions,
     errors_of,
@@ -69,13 +70,16 @@ class SqliteConsumer:
             self._give_up()
             raise
         if not self._positions:
-            bounds = self._bounds()
-            committed = self.committed(bounds)
-            for partition, (first, end) in bounds.items():
-                there = committed[partition]
-                self._positions[partition] = there if there is not None else first if self._from_beginning else end
-            self._changes.append(Assigned(frozenset(bounds)))
-            self._untold = True
+            self._begin(self._bounds())
+
+    def _begin(self, bounds: Mapping[int, tuple[int, int]]) -> None:
+        """Own these from now on; nothing is handed out before that was taken note of."""
+        committed = self.committed(bounds)
+        for partition, (first, end) in bounds.items():
+            there = committed[partition]
+            self._positions[partition] = there if there is not None else first if self._from_beginning else end
+        self._changes.append(Assigned(frozenset(bounds)))
+        self._untold = True
 
     def _give_up(self) -> None:
         if self._positions:
@@ -87,6 +91,10 @@ class SqliteConsumer:
     def _read(self, max_records: int) -> dict[int, list[LogRecord]]:
         out: dict[int, list[LogRecord]] = {}
         bounds = self._bounds()
+        added = {partition: place for partition, place in bounds.items() if partition not in self._positions}
+        if added:
+            self._begin(added)
+            return out
         self._turn += 1
         for i in range(len(bounds)):
             partition = (i + self._turn) % len(bounds)
@@ -264,6 +272,18 @@ class SqliteLog:
             if self._db.execute("SELECT max(next) FROM bounds").fetchone()[0] > 0:
                 raise Invalid(f"{self.path} has {have} partitions already, not {partitions}")
             set_partitions(self._db, partitions)
+
+    def extend(self, partitions: int) -> None:
+        with errors_of(self.path), transaction(self._db):
+            have = count_partitions(self._db)
+            if partitions < have:
+                raise fewer(str(self.path), have, partitions)
+            add_partitions(self._db, have, partitions)
+
+    def members(self, group: str = GROUP) -> list[str]:
+        with errors_of(self.path):
+            holder = holder_of(self._db, group, socket.gethostname(), self._lease_clock())
+        return [f"process {holder[1]} on {holder[0]}"] if holder else []
 
     def check(self) -> list[str]:
         try:

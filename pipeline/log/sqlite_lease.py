@@ -12,6 +12,35 @@ from tracer.sinks.sqlite_file import transaction
 LEASE = 30_000_000
 """How long a lease is held without being renewed, microseconds."""
 
+Row = tuple[str, str, int, int]
+"""Holder, host, process, when the lease ends."""
+
+
+def _row(db: sqlite3.Connection, group: str) -> Row | None:
+    found: Row | None = db.execute(
+        "SELECT holder, host, pid, expires FROM leases WHERE consumers = ?", (group,)
+    ).fetchone()
+    return found
+
+
+def _is_alive(host: str, pid: int, here: str) -> bool:
+    """Whether the holder may still be there; only of processes on this host can it be said that they are not."""
+    if host != here:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def holder_of(db: sqlite3.Connection, group: str, here: str, now: int) -> tuple[str, int] | None:
+    """Host and process of who holds a group's lease, as far as can be said from the host ``here``; None where nobody does."""
+    row = _row(db, group)
+    return (row[1], row[2]) if row is not None and row[3] > now and _is_alive(row[1], row[2], here) else None
+
 
 class Lease:
     """A group's lease for one holder. ``clock``: microseconds since the Unix epoch, the same for all processes."""
@@ -45,10 +74,8 @@ class Lease:
         if self._renewed is not None and 0 <= now - self._renewed < LEASE // 3:
             return
         with transaction(self.db):
-            row = self.db.execute(
-                "SELECT holder, host, pid, expires FROM leases WHERE consumers = ?", (self.group,)
-            ).fetchone()
-            if row is not None and row[0] != self._holder and row[3] > now and self._is_alive(row[1], row[2]):
+            row = _row(self.db, self.group)
+            if row is not None and row[0] != self._holder and row[3] > now and _is_alive(row[1], row[2], self._host):
                 self._renewed = None
                 raise Unavailable(f"{self._name} is being read by process {row[2]} on {row[1]}; one reader is allowed")
             if self._renewed is not None and (row is None or row[0] != self._holder):
@@ -56,18 +83,6 @@ class Lease:
                 self._renewed = None
                 raise Unavailable(f"{self._name} was read by another process meanwhile")
             self._write(now)
-
-    def _is_alive(self, host: str, pid: int) -> bool:
-        """Whether the holder may still be there; only of processes on this host can it be said that they are not."""
-        if host != self._host:
-            return True
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
 
     def _write(self, now: int) -> None:
         self.db.execute(

@@ -114,6 +114,46 @@ class LogLaws:
         with pytest.raises(Invalid, match=f"{PARTITIONS} partitions"):
             log.create(PARTITIONS + 1)
 
+    def test_partitions_are_added_and_never_taken(self, log: Log, reader: Reader) -> None:
+        """Also to whoever reads already: what was there is read on from where it was, what comes has another place."""
+        keys = [f"order:{i}" for i in range(40)]
+        with contextlib.closing(log.producer()) as sink:
+            sink.produce([event(key) for key in keys])
+        reader.until(lambda: reader.count() == len(keys))
+        until(lambda: reader.poll() and reader.commit())
+        log.extend(PARTITIONS)
+        log.extend(PARTITIONS + 3)
+        log.extend(PARTITIONS + 3)
+        assert log.partitions() == PARTITIONS + 3
+        assert log.check() == []
+        for wrong in (log.extend, log.create):
+            with pytest.raises(Invalid, match=f"{PARTITIONS + 3} partitions"):
+                wrong(PARTITIONS)
+        with contextlib.closing(log.producer()) as sink:
+            assert sink.partitions(EVENTS) == PARTITIONS + 3
+            acks = sink.produce([event(key, b"later") for key in keys])
+            control = sink.produce([Record(CONTROL, b"k", b"v")])
+        assert [ack.partition for ack in acks] == [partition_of(key.encode(), PARTITIONS + 3) for key in keys]
+        assert max(ack.partition for ack in acks) >= PARTITIONS
+        assert control[0].offset == 0
+        reader.until(lambda: reader.count() == 2 * len(keys))
+        assert [change for change in reader.changes if isinstance(change, Revoked)] == []
+        assert reader.consumer.assignment() == frozenset(range(PARTITIONS + 3))
+        until(lambda: reader.poll() and reader.commit())
+        ends = reader.consumer.end_offsets(range(PARTITIONS + 3))
+        assert reader.consumer.committed(ends) == ends
+        for records in reader.got.values():
+            assert [record.offset for record in records] == list(range(len(records)))
+
+    def test_who_reads_is_told(self, log: Log) -> None:
+        assert log.members() == []
+        reader = Reader(log.consumer())
+        reader.until(reader.owns_all)
+        assert len(log.members()) == 1
+        assert log.members("others") == []
+        reader.consumer.close()
+        until(lambda: log.members() == [])
+
     def test_a_key_has_its_place(self, log: Log) -> None:
         keys = [f"order:{i}" for i in range(40)]
         with contextlib.closing(log.producer()) as sink:

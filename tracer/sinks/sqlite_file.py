@@ -110,6 +110,11 @@ def set_partitions(db: sqlite3.Connection, count: int) -> None:
     db.execute("INSERT INTO bounds VALUES ('control', 0, 0, 0)")
 
 
+def add_partitions(db: sqlite3.Connection, have: int, count: int) -> None:
+    """Empty ones after those that are there, ``count`` in all; within a transaction."""
+    db.executemany("INSERT INTO bounds VALUES ('events', ?, 0, 0)", [(number,) for number in range(have, count)])
+
+
 def count_partitions(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM bounds WHERE topic = 'events'").fetchone()[0])
 
