@@ -119,3 +119,14 @@ def test_most_who_go_straight_are_seen_to(name: str) -> None:
 
 def test_the_flow_that_most_orders_follow_has_a_straight_way() -> None:
     assert "order" in WAYS
+
+
+def test_a_start_that_took_too_long_itself_is_left_to_the_judge() -> None:
+    flow = flow_of("checkout")
+    events = straight(flow, Random(1))
+    start = next(event for event in events if flow.steps[event.step].start)
+    early = _with(start, id="arrival", phase="received", time=start.time - 20 * DAY)
+    knowledge = all_heard(flow, 60 * DAY)
+    assert completed(state_of(flow, events), plan_of(flow), knowledge) is not None
+    assert completed(state_of(flow, [*events, early]), plan_of(flow), knowledge) is None
+    assert judge(state_of(flow, [*events, early]), flow, knowledge).findings
