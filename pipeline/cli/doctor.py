@@ -18,6 +18,7 @@ from pipeline.cli.options import format_option, print_data
 from pipeline.cli.terminal import console, plain
 from pipeline.core.hearing import NEVER
 from pipeline.errors import Invalid, Unavailable
+from pipeline.work.growth import said_otherwise
 from schemas.landscape import Landscape
 from schemas.times import SECOND
 from tracer.sinks.sqlite_file import path_of
@@ -165,6 +166,9 @@ def _log(app: App) -> Iterator[Finding]:
             yield Finding("log", state, problem)
         if not problems:
             yield Finding("log", OK, f"{log.name}, {log.partitions()} partitions")
+            apart = said_otherwise(log, app.definitions()[1])
+            if apart:
+                yield Finding("partitions", WRONG, apart)
 
 
 def _away(log: Log, problems: list[str]) -> bool:

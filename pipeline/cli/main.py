@@ -17,7 +17,7 @@ COMMANDS = {
     "flows": "pipeline.cli.flows:flows",
     "quarantine": "pipeline.cli.quarantine:quarantine",
     "load": "pipeline.cli.load:load",
-    "setup": "pipeline.cli.service:setup",
+    "setup": "pipeline.cli.setup:setup",
     "up": "pipeline.cli.service:up",
     "store": "pipeline.cli.service:store",
     "worker": "pipeline.cli.service:worker",

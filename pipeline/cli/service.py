@@ -1,4 +1,4 @@
-"""What runs: ``lastseen setup``, ``up``, ``store``, ``worker``."""
+"""What runs: ``lastseen up``, ``store``, ``worker``."""
 
 from __future__ import annotations
 
@@ -28,18 +28,6 @@ if TYPE_CHECKING:
 DRAIN_PATIENCE = 60.0
 # Seconds in which another drain may end.
 HELD_PATIENCE = 3.0
-
-
-@click.command()
-@click.option("--partitions", type=click.IntRange(1), help="Of the events (default: what the log takes by itself).")
-def setup(partitions: int | None) -> None:
-    """Make topics and tables, or bring them up to date. Safe to run again, and beside others."""
-    app = app_of()
-    with app.log() as log, app.store() as store:
-        log.create(partitions)
-        applied = store.migrate()
-        tell(f"log: {log.name}, {log.partitions()} partitions")
-        tell(f"store: {', '.join(applied) if applied else 'up to date'}")
 
 
 @click.command()
