@@ -19,6 +19,8 @@ MAX_KEY_VALUE = 256
 MAX_ATTRIBUTES = 64
 MAX_TEXT = 4096
 MAX_INTEGER = 2**53 - 1
+# Ours: it marks the second and further transactions under a number that came round (``10248↻2``).
+GENERATION = "↻"
 
 
 class Phase(StrEnum):
@@ -58,6 +60,12 @@ def _text(text: str) -> str:
     return text
 
 
+def _key_value(text: str) -> str:
+    if GENERATION in text:
+        raise ValueError(f"contains {GENERATION}, by which we tell apart numbers that come round")
+    return _clean(text)
+
+
 def _scalar(value: Any) -> Any:
     if isinstance(value, str):
         return _text(value)
@@ -69,7 +77,7 @@ def _scalar(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_clean)]
-KeyValue = Annotated[str, Field(min_length=1, max_length=MAX_KEY_VALUE), AfterValidator(_clean)]
+KeyValue = Annotated[str, Field(min_length=1, max_length=MAX_KEY_VALUE), AfterValidator(_key_value)]
 Scalar = Annotated[
     bool | int | float | Annotated[str, Field(max_length=MAX_TEXT)],
     AfterValidator(_scalar),

@@ -88,7 +88,9 @@ class Landscape(BaseModel):
     """One YAML file of what holds across flows.
 
     ``zone``: in which the report's day ends. ``tolerate``: share of blind time that leaves a system heard. ``gone_after``,
-    ``link_age``, ``grace``, ``settling``: µs, see DESIGN.md §4.
+    ``link_age``, ``grace``, ``settling``: µs, see DESIGN.md §4. ``retention``: µs from a transaction's end after which it is
+    deleted, None to keep all for ever; ``tombstones``: for how long after that what arrives for it is recorded as late.
+    ``keep_for``: for how long an event that names no transaction waits for a claimant.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,6 +104,9 @@ class Landscape(BaseModel):
     link_age: Duration = DAY
     grace: Duration = 10_000_000
     settling: Duration = MINUTE
+    retention: Duration | None = None
+    tombstones: Duration = 730 * DAY
+    keep_for: Duration = 30 * DAY
 
     def transaction_types(self) -> tuple[str, ...]:
         """Key types that flows use as ``key``, in the order of the file: the first found in an event routes it."""
