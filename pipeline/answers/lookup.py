@@ -14,7 +14,7 @@ from pipeline.answers.explain import Explanation, explain, unexplained
 from pipeline.answers.judging import Bench, chunks, is_stand_in, known_through, stand_in, stored_verdict
 from pipeline.core.hearing import Knowledge
 from pipeline.errors import Invalid
-from pipeline.store.contract import UNJUDGED, FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
+from pipeline.store.contract import UNJUDGED, Alias, FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
 from schemas.flow import Flow
 from schemas.verdict import Verdict
 from schemas.wire import Observed
@@ -70,16 +70,8 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
 def find(bench: Bench, value: str, key_type: str = "") -> list[Transaction]:
     """Transactions that ``value`` names, in the form in which each key type keeps it."""
     landscape = bench.landscape
-    types = _key_types(bench)
-    if key_type and key_type not in types:
-        bench.learn()
-        types = _key_types(bench)
-    if key_type and key_type not in types:
-        raise Invalid(f"no key type {key_type!r}; there are {', '.join(sorted(types)) or 'none'}")
-    asked = [key_type] if key_type else list(types)
-    forms = dict.fromkeys(
-        (*(landscape.normalise(kind, value) for kind in asked), *(() if key_type else (value.strip(),)))
-    )
+    normal = [form for _, form in forms_of(bench, value, key_type)]
+    forms = dict.fromkeys((*normal, *(() if key_type else (value.strip(),))))
     found = {
         (row.transaction_type, row.transaction_id): None
         for form in forms
@@ -89,7 +81,19 @@ def find(bench: Bench, value: str, key_type: str = "") -> list[Transaction]:
     return list(found)
 
 
-def _key_types(bench: Bench) -> dict[str, None]:
+def forms_of(bench: Bench, value: str, key_type: str = "") -> list[Alias]:
+    """What ``value`` may mean: (key type, normal form), of every type or the one named. Raises ``Invalid`` for an unknown one."""
+    types = key_types(bench)
+    if key_type and key_type not in types:
+        bench.learn()
+        types = key_types(bench)
+    if key_type and key_type not in types:
+        raise Invalid(f"no key type {key_type[:60]!r}; there are {', '.join(sorted(types)) or 'none'}")
+    return [(kind, bench.landscape.normalise(kind, value)) for kind in ([key_type] if key_type else types)]
+
+
+def key_types(bench: Bench) -> dict[str, None]:
+    """All that the landscape or a flow knows."""
     of_flows = (kind for flow in bench.flows.all() for kind in (flow.key, *flow.keys))
     return dict.fromkeys((*bench.landscape.keys, *of_flows))
 

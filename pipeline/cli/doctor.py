@@ -12,7 +12,7 @@ import click
 from rich.table import Table
 
 from pipeline.answers.inert import as_json
-from pipeline.answers.words import Clock, exact
+from pipeline.answers.words import Clock, count, exact, length
 from pipeline.cli.common import FINDINGS, UNAVAILABLE, app_of, leave
 from pipeline.cli.options import format_option, print_data
 from pipeline.cli.terminal import console, plain
@@ -201,6 +201,15 @@ def _store(app: App) -> Iterator[Finding]:
         kept = sum(store.count_quarantine().values())
         if kept:
             yield Finding("quarantine", NOTE, f"{kept:,} kept: lastseen quarantine list")
+        waiting = store.unlinked(0)
+        if waiting:
+            oldest = length(app.clock() - min(one.oldest for one in waiting))
+            events = sum(one.events for one in waiting)
+            yield Finding(
+                "unlinked",
+                NOTE,
+                f"{count(events, 'event')} that no transaction claims, for up to {oldest}: lastseen unlinked",
+            )
 
 
 def _holder(app: App) -> str:

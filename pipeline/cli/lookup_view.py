@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from rich.box import ROUNDED, SIMPLE_HEAD
@@ -13,8 +14,12 @@ from rich.text import Text
 
 from pipeline.answers.lookup import Found
 from pipeline.answers.report_render import amount_text
-from pipeline.answers.words import Clock, Names, length
+from pipeline.answers.unlinked import Held, held_words
+from pipeline.answers.words import Clock, Names, length, sentence
+from pipeline.cli.common import typed
 from pipeline.cli.terminal import STYLES, plain, status_text
+from pipeline.cli.unlinked import samples_table
+from schemas.joined import address
 from schemas.landscape import Landscape
 from schemas.times import format_duration
 from schemas.verdict import Drop, Hop, Outcome, Status, Verdict, Witness
@@ -130,6 +135,21 @@ def _said_then(one: Found, clock: Clock) -> Text:
     text.append_text(status_text(said.status))
     detail = f" {said.drop.replace('_', ' ')}" if said.drop else ""
     return text.append_text(plain(f"{detail}, since {clock.short(said.since, seconds=True)}."))
+
+
+def show_held(out: Console, one: Held, landscape: Landscape, now: int) -> None:
+    """Print what is kept under a number that no transaction claims."""
+    kind = landscape.keys.get(one.alias[0])
+    words = sentence(held_words(one, (kind.says if kind else "") or one.alias[0])).removesuffix(".")
+    clock = Clock.of(now, landscape)
+    out.print()
+    out.print(plain(f"{words}:", "bold"))
+    out.print(samples_table(list(one.rows[:MAX_EVIDENCE]), clock, landscape))
+    more = len(one.rows) - MAX_EVIDENCE
+    out.print(plain(f"{f'And {more} more. ' if more > 0 else ''}Times in {clock.zone}.", "dim"))
+    if one.whose:
+        command = typed(f"link {shlex.quote(address(*one.alias))} TYPE:NUMBER --accept")
+        out.print(plain(f"If you know whose it is: {command}", "dim"), soft_wrap=True)
 
 
 # --- the timeline -------------------------------------------------------------------------------------------------------

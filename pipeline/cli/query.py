@@ -11,9 +11,10 @@ from pipeline.answers.inert import as_json
 from pipeline.answers.lookup import Found, list_answers, list_rows
 from pipeline.answers.lookup import lookup as look
 from pipeline.answers.report_render import amount_text
+from pipeline.answers.unlinked import held
 from pipeline.answers.words import Clock, length
 from pipeline.cli.common import FINDINGS, app_of, leave
-from pipeline.cli.lookup_view import show
+from pipeline.cli.lookup_view import show, show_held
 from pipeline.cli.options import check_fail_on, fail_on_option, format_option, moment, print_data, statuses
 from pipeline.cli.terminal import console, err, plain, status_text
 from pipeline.errors import Invalid
@@ -40,7 +41,8 @@ def lookup(value: str, key_type: str, as_of: str, limit: int, form: str, fail_on
     """Where is it? VALUE is any number it is known by: order, payment, parcel, customer.
 
     Prints the answer in plain words, what to tell the customer, the timeline, and what the answer rests on. With --as-of it
-    is judged again on what was recorded by then, beside what was said then. Exit code 1 if nothing is known by VALUE.
+    is judged again on what was recorded by then, beside what was said then. What is reported under a number that no transaction
+    claims yet is shown as well. Exit code 1 if no transaction is known by VALUE.
     """
     app = app_of()
     with app.bench() as bench:
@@ -52,8 +54,12 @@ def lookup(value: str, key_type: str, as_of: str, limit: int, form: str, fail_on
             print_data(form, (_found_data(one) for one in found), COLUMNS)
         elif found:
             show(console(), found, bench.landscape, value, total, bench.clock())
-    if not found:
+        kept = held(bench, value, key_type, then)
+        for one in kept:
+            show_held(console() if form == "table" else err(), one, bench.landscape, then or bench.clock())
+    if not found and not kept:
         err().print(plain(_nothing(value, key_type, bench.landscape)))
+    if not found:
         leave(FINDINGS)
     check_fail_on(fail_on, (one.verdict.status.value for one in found))
 

@@ -7,8 +7,8 @@ from rich.table import Table
 
 from pipeline.answers import sources as answers
 from pipeline.answers.inert import as_json
-from pipeline.answers.words import Clock, length
-from pipeline.cli.common import FINDINGS, app_of, leave
+from pipeline.answers.words import Clock, count, length
+from pipeline.cli.common import FINDINGS, app_of, leave, typed
 from pipeline.cli.options import format_option, print_data
 from pipeline.cli.terminal import console, err, plain
 from pipeline.core.hearing import FOREVER
@@ -45,7 +45,7 @@ def sources(ctx: click.Context, epochs: bool, fail_on: str | None, form: str) ->
     with app_of().bench() as bench:
         rows = answers.sources(bench, every_epoch=epochs)
         systems = answers.systems(bench, bench.store.sources())
-        now = bench.clock()
+        now, waiting = bench.clock(), bench.store.count_parked()
     if form == "json":
         data = {"systems": list(map(answers.system_data, systems)), "sources": list(map(answers.source_data, rows))}
         click.echo(as_json(data))
@@ -53,6 +53,9 @@ def sources(ctx: click.Context, epochs: bool, fail_on: str | None, form: str) ->
         print_data(form, map(answers.source_data, rows), answers.SOURCE_COLUMNS)
     else:
         _print(systems, rows, Clock.of(now, bench.landscape), bench.landscape)
+        if waiting:
+            said = f"{count(waiting, 'event')} under numbers that no transaction claims: {typed('unlinked')}"
+            console().print(plain(said, "dim"), soft_wrap=True)
     bad = {"silent"} if fail_on == "silent" else {"silent", "unvouched"}
     if fail_on and any(system.state in bad for system in systems):
         leave(FINDINGS)

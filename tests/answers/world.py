@@ -13,6 +13,7 @@ from pipeline.store.contract import (
     FlipRow,
     HearingRow,
     KeyRow,
+    ParkedRow,
     QuarantineRow,
     Reader,
     SourceRow,
@@ -80,6 +81,13 @@ def write_events(reader: Reader, key_type: str, id_: str, *events: Observed) -> 
     store.write_events([EventRow(key_type, id_, one, wire.encode([one])) for one in events])
     keys = {(kind, value): one.time for one in reversed(events) for kind, value in one.keys.items()}
     store.write_keys([KeyRow(kind, value, key_type, id_, seen) for (kind, value), seen in keys.items()])
+
+
+def keep(reader: Reader, kind: str, value: str, kept_at: int, id_: str, step: str = "paid") -> None:
+    """An event that names no transaction, kept under one number; it happened a minute before it came."""
+    one = event(id_, step, kept_at - MINUTE, {kind: value})
+    row = ParkedRow(f"{id_}|{kind}:{value}", kind, value, 0, one, wire.encode([one]), kept_at)
+    cast("Store", reader).write_parked([row])
 
 
 def write_verdict(reader: Reader, key_type: str, id_: str, said: Verdict, *, version: int = 1) -> VerdictRow:
