@@ -18,6 +18,7 @@ from schemas.errors import Invalid
 from schemas.event import Event
 from schemas.times import EARLIEST, format_time
 from tracer.emitter import Emitter
+from tracer.keys import Normalise
 from tracer.sinks.contract import Sink
 
 LEAST_BAD = 100
@@ -49,15 +50,22 @@ class Loader:
         sink: the event log.
         clock: µs; what an epoch and "now" are.
         transaction_types: key types by which records are placed (the landscape's).
+        normalise: key type to the form under which its values meet (the landscape's).
     """
 
     def __init__(
-        self, file: MappingFile, sink: Sink, clock: Callable[[], int], transaction_types: Iterable[str] = ()
+        self,
+        file: MappingFile,
+        sink: Sink,
+        clock: Callable[[], int],
+        transaction_types: Iterable[str] = (),
+        normalise: Normalise | None = None,
     ) -> None:
         self._file = file
         self._sink = sink
         self._clock = clock
         self._types = tuple(transaction_types)
+        self._normalise = normalise
 
     def load(
         self,
@@ -85,7 +93,7 @@ class Loader:
         mapping = self._file.mapping
         emitter = Emitter(
             self._sink, mapping.mapping, epoch, mapping.systems(), self._clock,
-            since=since, transaction_types=self._types, load=True,
+            since=since, transaction_types=self._types, normalise=self._normalise, load=True,
         )  # fmt: skip
         self._send(source, emitter, tally, progress)
         if not emitter.systems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -111,6 +112,10 @@ class Landscape(BaseModel):
     def transaction_types(self) -> tuple[str, ...]:
         """Key types that flows use as ``key``, in the order of the file: the first found in an event routes it."""
         return tuple(name for name, kind in self.keys.items() if kind.transaction)
+
+    def normalisers(self) -> dict[str, Callable[[str], str]]:
+        """Key type to `KeyType.normalise`, for those who send and know no landscape."""
+        return {name: kind.normalise for name, kind in self.keys.items()}
 
     def normalise(self, key_type: str, value: str) -> str:
         kind = self.keys.get(key_type)

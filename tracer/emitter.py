@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from tracer.batch import MAX_EVENT_BYTES, Batch, encode_event
 from tracer.errors import Unavailable
+from tracer.keys import Normalise, normal, route
 from tracer.record import CONTROL, EPOCH, EVENTS, IMPORT, KIND, SOURCE, Ack, Headers, Record, partition_of
 from tracer.sinks.contract import Sink
 
@@ -49,6 +50,7 @@ class Emitter:
         since: from when on it vouches; its boot if None, for an import the beginning of time.
         delay: microseconds by which records become visible late; taken off ``through``.
         transaction_types: key types that name transactions, the first that an event has routes it.
+        normalise: key type to the form under which its values meet; others go as they are. (Workers normalise again.)
         block: where the queue is full, wait for the log and raise `Unavailable`, rather than shed.
         load: an import: no hello nor markers before `goodbye`, which brings both; implies ``block``.
     """
@@ -65,6 +67,7 @@ class Emitter:
         since: int | None = None,
         delay: int = 0,
         transaction_types: Iterable[str] = (),
+        normalise: Normalise | None = None,
         limits: Limits | None = None,
         block: bool = False,
         load: bool = False,
@@ -77,6 +80,7 @@ class Emitter:
         self._clock = clock
         self._limits = limits or Limits()
         self._types = tuple(transaction_types)
+        self._normalise = dict(normalise or {})
         self._load = load
         self._block = block or load
         self._now = 0
@@ -119,7 +123,9 @@ class Emitter:
         """
         if self._ended:
             raise ValueError(f"{self.source} said goodbye already")
-        key = self._route(event.get("keys"))
+        if self._normalise:
+            event = {**event, "keys": normal(event.get("keys") or {}, self._normalise)}
+        key = route(event.get("keys"), self._types)
         line = encode_event({**event, "seq": self._seq + 1})
         full = self._queued >= self._limits.queue_events or self._queued_bytes >= self._limits.queue_bytes
         if full and self._block:
@@ -161,15 +167,6 @@ class Emitter:
         self._unacked.add(batch)
         self._waiting.append(batch)
         self._hand_over()
-
-    def _route(self, keys: Any) -> str:
-        if not keys:
-            raise ValueError("an event needs at least one key")
-        for type_ in self._types:
-            if type_ in keys:
-                return f"{type_}:{keys[type_]}"
-        type_, value = next(iter(keys.items()))
-        return f"{type_}:{value}"
 
     def _place(self) -> None:
         """Sort what came into batches; as long as the log does not say how many partitions it has, it waits."""

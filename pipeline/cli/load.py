@@ -77,7 +77,7 @@ def _load(
     opened = open_input(source, file.mapping, app.clock, app.config.env)
     sink = log.producer()
     try:
-        loader = Loader(file, sink, app.clock, landscape.transaction_types())
+        loader = Loader(file, sink, app.clock, landscape.transaction_types(), landscape.normalisers())
         with _progress("reading") as show:
             return loader.load(opened, through=through, since=since, progress=lambda tally: show(_counts(tally)))
     finally:
