@@ -194,3 +194,92 @@ CREATE TABLE IF NOT EXISTS hearing ON CLUSTER `lastseen`
 ENGINE = ReplicatedReplacingMergeTree
 ORDER BY (system, kind, source, epoch, number, known_at, position)
 SETTINGS fsync_after_insert = 1, replicated_deduplication_window = 0;
+
+-- 0009_links
+CREATE TABLE IF NOT EXISTS kept ON CLUSTER `lastseen`
+(
+    alias_type  LowCardinality(String),
+    alias       String,
+    id          String COMMENT 'event id and alias',
+    `partition` UInt32,
+    source      LowCardinality(String),
+    epoch       Int64,
+    seq         Int64,
+    recorded_at DateTime64(6, 'UTC'),
+    via         String,
+    kept_at     DateTime64(6, 'UTC') COMMENT 'append time of the record that brought it',
+    body        String CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedReplacingMergeTree
+PRIMARY KEY (alias_type, alias, id)
+ORDER BY (alias_type, alias, id, body, source, epoch, seq, recorded_at, via, kept_at, `partition`)
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
+INSERT INTO kept
+SELECT alias_type, alias, id, `partition`, source, epoch, JSONExtractInt(body, 'seq'), recorded_at, via, recorded_at, body FROM parked;
+TRUNCATE TABLE parked ON CLUSTER `lastseen`;
+CREATE TABLE IF NOT EXISTS links ON CLUSTER `lastseen`
+(
+    alias_type     LowCardinality(String),
+    alias          String,
+    key_type       LowCardinality(String),
+    transaction_id String,
+    `by`           String COMMENT 'the way by which the event that says so had come; (decision) for a person',
+    at             Int64 COMMENT 'µs',
+    shared         Bool,
+    state          LowCardinality(String),
+    version        UInt64
+)
+ENGINE = ReplicatedReplacingMergeTree(version)
+PRIMARY KEY (alias_type, alias, key_type, transaction_id)
+ORDER BY (alias_type, alias, key_type, transaction_id, `by`, at, state, shared)
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
+CREATE TABLE IF NOT EXISTS disputes ON CLUSTER `lastseen`
+(
+    key_type       LowCardinality(String),
+    transaction_id String,
+    alias_type     LowCardinality(String),
+    alias          String,
+    state          LowCardinality(String),
+    version        UInt64 COMMENT 'milliseconds << 22 | offset',
+    others         Array(String),
+    holders        String COMMENT 'JSON: [[transaction, µs], …]'
+)
+ENGINE = ReplicatedReplacingMergeTree
+PRIMARY KEY (key_type, transaction_id, alias_type, alias)
+ORDER BY (key_type, transaction_id, alias_type, alias, version, state, others, holders)
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
+
+-- 0010_tombstones
+CREATE TABLE IF NOT EXISTS tombstones ON CLUSTER `lastseen`
+(
+    key_type LowCardinality(String),
+    digest   String COMMENT 'the value, or a salted hash of it',
+    kind     LowCardinality(String) COMMENT 'expired, forgotten or recycled',
+    ended_at DateTime64(6, 'UTC'),
+    until    DateTime64(6, 'UTC') COMMENT 'from when on it may go itself',
+    at       DateTime64(6, 'UTC'),
+    version  UInt64
+)
+ENGINE = ReplicatedReplacingMergeTree(version)
+ORDER BY (key_type, digest)
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
+CREATE TABLE IF NOT EXISTS late_events ON CLUSTER `lastseen`
+(
+    key_type       LowCardinality(String),
+    transaction_id String,
+    id             String,
+    system         LowCardinality(String),
+    step           LowCardinality(String),
+    phase          LowCardinality(String),
+    time           DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    recorded_at    DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    source         LowCardinality(String),
+    epoch          Int64 CODEC(Delta, ZSTD(1)),
+    seq            Int64 CODEC(Delta, ZSTD(1)),
+    via            String,
+    body           String CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedReplacingMergeTree
+PRIMARY KEY (key_type, transaction_id)
+ORDER BY (key_type, transaction_id, id, body, source, epoch, recorded_at, via)
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pipeline.errors import Invalid, Unavailable
 from pipeline.store import migrate
 from pipeline.store.client import Client
-from pipeline.store.reader import ClickHouseReader
-from pipeline.store.writer import ClickHouseWriter
+from pipeline.store.reader_links import ClickHouseLinks
+from pipeline.store.retention_clickhouse import ClickHouseRetention
 
 
-class ClickHouseStore(ClickHouseWriter, ClickHouseReader):
+class ClickHouseStore(ClickHouseRetention, ClickHouseLinks):
     """``Store`` over a ``Client``. ``on_close`` is called last (an embedded folder is given back)."""
 
     def __init__(self, client: Client, on_close: Callable[[], None] = lambda: None):

@@ -5,7 +5,9 @@ Laws, held by one suite for every adapter:
 - Identity carries correctness. Writing the same rows again, in any batches and in any order, leaves the same answers:
   events by (transaction, id, content, via), verdicts by (transaction, flow) with the greatest ``version``, flips by (transaction,
   flow, number) with the greatest ``version``, keys by all but ``seen_at`` (the earliest stays), quarantine by ``id`` with the
-  greatest ``version``, parked by ``id``.
+  greatest ``version``, parked by ``id`` and content, links by all but ``shared``, ``state`` and ``version`` (the greatest version,
+  state, shared), disputes by transaction and alias with the greatest ``version``, tombstones by key type and digest with the
+  greatest ``version``.
 - A flip's number rides in its verdict's row: where there is a verdict whose ``flip`` is less, the flip was never said (its worker
   died, or was a zombie, before the verdict was written) and no read shows it.
 - A read sees every write that was acknowledged, and never trusts that a merge has run.
@@ -20,17 +22,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from pipeline.store.retention import Retention
 from schemas.verdict import Wait
 from schemas.wire import Observed
 
 # (key type, value) of a transaction.
 Transaction = tuple[str, str]
 
-# Key type of rows that name a partition: the transactions that lived there when no flow judged them. They have no verdict by
-# which the partition's next owner would know that they have events.
+# Key type of rows for transactions that no flow judged: they have no verdict by which their partition's next owner would know that
+# they have events. (To ask the events themselves took 0.27 s a partition among 5M, ten times as long.)
 UNJUDGED = "(no flow)"
 
 
+# ``LinkRow.by`` of a person's word.
+DECISION = "(decision)"
+# Key type and value.
+Alias = tuple[str, str]
 class EventRow(NamedTuple):
     """An event of a transaction. ``body``: its JSON as received (``source``/``epoch`` may be missing there: columns rule)."""
 
@@ -106,7 +113,8 @@ class KeyRow(NamedTuple):
 
 
 class ParkedRow(NamedTuple):
-    """An event that names no transaction, waiting for a link. ``id``: event id + alias."""
+    """An event that names no transaction, kept under an alias for claimants to come. ``id``: event id + alias. ``kept_at``: µs of
+    the log's append clock, from which its time-to-live counts (an import's ``recorded_at`` may lie years back)."""
 
     id: str
     alias_type: str
@@ -116,6 +124,50 @@ class ParkedRow(NamedTuple):
     body: bytes
 
 
+    kept_at: int = 0
+
+
+class LinkRow(NamedTuple):
+    """A claim: alias names (``key_type``, ``transaction_id``), says an event that came ``by`` that way ("" named the transaction
+    itself), or a person (``by`` = DECISION, ``state`` accepted or broken). ``at``: µs of the event. Of one (alias, transaction,
+    by, at) the greatest ``version`` counts."""
+
+    alias_type: str
+    alias: str
+    key_type: str
+    transaction_id: str
+    by: str
+    at: int
+    shared: bool
+    state: str
+    version: int
+
+
+class DisputeRow(NamedTuple):
+    """What a transaction has to know of an alias that it claims (``schemas.joined.Fact``); the greatest ``version`` counts."""
+
+    key_type: str
+    transaction_id: str
+    alias_type: str
+    alias: str
+    state: str
+    version: int
+    others: tuple[str, ...] = ()
+    holders: tuple[tuple[str, int], ...] = ()
+
+
+class Unlinked(NamedTuple):
+    """Events kept under aliases of one type that no transaction claims. ``oldest``, ``newest``: µs, ``kept_at``. ``samples``: a
+    few of them, oldest first. ``by_age``: how many were kept at or after the first of the times asked for, how many before it and
+    at or after the second, and so on, at last how many before all of them."""
+
+    alias_type: str
+    events: int
+    aliases: int
+    oldest: int
+    newest: int
+    samples: tuple[ParkedRow, ...]
+    by_age: tuple[int, ...] = ()
 class QuarantineRow(NamedTuple):
     """Bytes that made no event. ``id``: topic:partition:offset:place. ``state``: kept, retried or dropped (the greatest
     ``version`` wins)."""
@@ -201,6 +253,8 @@ class Writer(Protocol):
 class Reader(Protocol):
     def load_events(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[Observed]]:
         """All observations of each transaction, in any order: one per event id, ``Observed.content()`` and ``via``, the first
+    def write_links(self, rows: Sequence[LinkRow]) -> None: ...
+    def write_disputes(self, rows: Sequence[DisputeRow]) -> None: ...
         recorded. ``State`` takes the winner of an id. Every transaction asked for is in the answer, unknown ones with an empty
         list; so for ``load_verdicts``."""
         ...
@@ -214,12 +268,36 @@ class Reader(Protocol):
         """(flow, status) to number of transactions, excluded ones under status ``excluded``."""
         ...
 
-    def open_verdicts(self, partitions: Sequence[int]) -> Iterator[VerdictRow]:
-        """Winning verdicts with ``open`` set, streamed."""
+    def open_verdicts(self, partitions: Sequence[int], of: int) -> Iterator[VerdictRow]:
+        """Winning verdicts with ``open`` set of the transactions that live in these of ``of`` partitions, streamed. Where one lives
+        is worked out (``crc32(type:id) mod of``): the partition in its row is that of the day on which it was written."""
         ...
 
-    def known_transactions(self, partitions: Sequence[int]) -> Iterator[Transaction]:
-        """Every transaction that has a verdict row in these partitions, streamed, possibly more than once."""
+    def known_transactions(self, partitions: Sequence[int], of: int) -> Iterator[Transaction]:
+        """Every transaction that has a verdict row, or a key row of type UNJUDGED, and lives in these of ``of`` partitions,
+        streamed, possibly more than once."""
+        ...
+
+    def unjudged(self, partitions: Sequence[int], of: int) -> Iterator[Transaction]:
+        """Of those the ones with a key row of type UNJUDGED: today's flows may judge them."""
+        ...
+
+    def known_aliases(self, partitions: Sequence[int], of: int) -> Iterator[Alias]:
+        """Every alias under which an event is kept, or that is claimed, in these of ``of`` partitions; as above."""
+        ...
+
+    def load_links(self, aliases: Sequence[Alias]) -> Mapping[Alias, list[LinkRow]]:
+        """All claims of each alias, of each identity the winner. Every alias asked for is in the answer; so for ``load_kept``."""
+        ...
+
+    def load_kept(self, aliases: Sequence[Alias]) -> Mapping[Alias, list[ParkedRow]]:
+        """The events that are kept under each alias, by id: one per id, content and ``via``, the first recorded."""
+        ...
+
+    def load_disputes(
+        self, transactions: Sequence[Transaction], as_of: int = 0
+    ) -> Mapping[Transaction, list[DisputeRow]]:
+        """The winning row per alias of each transaction; those said up to ``as_of`` µs (``version`` >> 22 is its millisecond)."""
         ...
 
     def find_keys(self, value: str, key_type: str = "") -> list[KeyRow]:
@@ -244,8 +322,19 @@ class Reader(Protocol):
         """Latest row per (system, kind, source, epoch, number), known at ``as_of`` (0: now)."""
         ...
 
-    def parked(self, limit: int = 100) -> list[ParkedRow]: ...
-    def count_parked(self) -> int: ...
+    def parked(self, limit: int = 100) -> list[ParkedRow]:
+        """Kept events whose alias no transaction claims (no winning row of it says claimed or accepted), one per ``id``, oldest
+        ``kept_at`` first."""
+        ...
+
+    def count_parked(self) -> int:
+        """How many those are."""
+        ...
+
+    def unlinked(self, samples: int = 3, ages: Sequence[int] = ()) -> list[Unlinked]:
+        """The same, by alias type. ``ages``: times, µs, the latest first, that ``by_age`` is counted by."""
+        ...
+
     def quarantine(self, ids: Sequence[str] = (), *, source: str = "", limit: int = 100) -> list[QuarantineRow]:
         """Those named by ``ids``, in any state; without ``ids`` those that are kept. Newest first."""
         ...
@@ -259,7 +348,7 @@ class Reader(Protocol):
         ...
 
 
-class Store(Writer, Reader, Protocol):
+class Store(Writer, Reader, Retention, Protocol):
     """What the worker and the answers are given."""
 
     def migrate(self) -> list[str]:

@@ -11,24 +11,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pipeline.store.contract import (
+    UNJUDGED,
     EventRow,
     FlipRow,
     HearingRow,
     KeyRow,
-    ParkedRow,
     QuarantineRow,
     SourceRow,
     Transaction,
     VerdictQuery,
     VerdictRow,
 )  # fmt: skip
-from pipeline.store.rows import MISSING_STATUSES, observations, read_event
+from pipeline.store.memory_retention import MemoryRetention
+from pipeline.store.rows import MISSING_STATUSES, home, observations, read_event
 from schemas.wire import Observed
 
-Row = TypeVar("Row", VerdictRow, FlipRow, QuarantineRow, SourceRow, ParkedRow)
+Row = TypeVar("Row", VerdictRow, FlipRow, QuarantineRow, SourceRow)
 
 
-class MemoryStore:
+class MemoryStore(MemoryRetention):
     """Everything in dicts by identity. Not durable; one process."""
 
     name = "the store in memory"
@@ -36,11 +37,11 @@ class MemoryStore:
     def __init__(self, before: Callable[[str], None] | None = None):
         self._before = before or (lambda _: None)
         self._events: dict[Transaction, dict[tuple[object, ...], None]] = defaultdict(dict)
+        super().__init__()
         self._verdicts: dict[Transaction, dict[str, VerdictRow]] = defaultdict(dict)
         self._flips: dict[tuple[str, str, str], dict[int, FlipRow]] = defaultdict(dict)
         self._keys: dict[str, dict[tuple[str, ...], KeyRow]] = defaultdict(dict)
         self._keys_of: dict[Transaction, dict[tuple[str, ...], KeyRow]] = defaultdict(dict)
-        self._parked: dict[str, ParkedRow] = {}
         self._quarantine: dict[str, QuarantineRow] = {}
         self._sources: dict[tuple[str, int], SourceRow] = {}
         self._hearing: dict[tuple[object, ...], set[HearingRow]] = defaultdict(set)
@@ -69,13 +70,6 @@ class MemoryStore:
             if known is None or row.seen_at < known.seen_at:
                 self._keys[row.value][row[:4]] = row
                 self._keys_of[row.transaction_type, row.transaction_id][row[:4]] = row
-
-    def write_parked(self, rows: Sequence[ParkedRow]) -> None:
-        self._before("write_parked")
-        for row in rows:
-            other = self._parked.get(row.id)
-            if other is None or _parked_rank(row) < _parked_rank(other):
-                self._parked[row.id] = row
 
     def write_quarantine(self, rows: Sequence[QuarantineRow]) -> None:
         self._before("write_quarantine")
@@ -116,13 +110,26 @@ class MemoryStore:
             counts[row.flow, "excluded" if row.excluded else row.status] += 1
         return dict(counts)
 
-    def open_verdicts(self, partitions: Sequence[int]) -> Iterator[VerdictRow]:
+    def open_verdicts(self, partitions: Sequence[int], of: int) -> Iterator[VerdictRow]:
         wanted = set(partitions)
-        return iter([row for row in self._all_verdicts() if row.open and row.partition in wanted])
+        return iter([row for row in self._all_verdicts() if row.open and home(row[:2], of) in wanted])
 
-    def known_transactions(self, partitions: Sequence[int]) -> Iterator[Transaction]:
+    def known_transactions(self, partitions: Sequence[int], of: int) -> Iterator[Transaction]:
         wanted = set(partitions)
-        return iter([(row.key_type, row.transaction_id) for row in self._all_verdicts() if row.partition in wanted])
+        judged = [
+            transaction
+            for transaction, rows in list(self._verdicts.items())
+            if rows and home(transaction, of) in wanted
+        ]
+        return iter([*judged, *self.unjudged(partitions, of)])
+
+    def unjudged(self, partitions: Sequence[int], of: int) -> Iterator[Transaction]:
+        wanted = set(partitions)
+        return iter([
+            transaction
+            for transaction, keys in list(self._keys_of.items())
+            if home(transaction, of) in wanted and any(key[0] == UNJUDGED for key in list(keys))
+        ])  # fmt: skip
 
     def find_keys(self, value: str, key_type: str = "") -> list[KeyRow]:
         rows = list(self._keys.get(value, {}).values())
@@ -166,12 +173,6 @@ class MemoryStore:
                 latest.append(max(known, key=lambda row: (row.known_at, row.position)))
         return sorted(latest)
 
-    def parked(self, limit: int = 100) -> list[ParkedRow]:
-        return [self._parked[id_] for id_ in sorted(self._parked)[:limit]]
-
-    def count_parked(self) -> int:
-        return len(self._parked)
-
     def quarantine(self, ids: Sequence[str] = (), *, source: str = "", limit: int = 100) -> list[QuarantineRow]:
         wanted = set(ids)
         rows = [
@@ -205,11 +206,6 @@ def _put(table: dict[Any, Row], key: object, row: Row, rank: Callable[[Row], Any
     other = table.get(key)
     if other is None or rank(row) >= rank(other):
         table[key] = row
-
-
-def _parked_rank(row: ParkedRow) -> tuple[object, ...]:
-    event = row.event
-    return (row.body, event.source, event.epoch, event.recorded_at, event.via, row.partition)
 
 
 def matches(row: VerdictRow, query: VerdictQuery) -> bool:

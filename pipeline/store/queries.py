@@ -37,8 +37,15 @@ ORDER BY started_at DESC, key_type, transaction_id, flow"""
 COUNT_VERDICTS = (
     "SELECT flow, if(excluded, 'excluded', toString(status)) AS said, count() FROM verdicts FINAL GROUP BY flow, said"
 )
-OPEN = f"SELECT {tables.VERDICTS.select} FROM verdicts FINAL WHERE open AND `partition` IN {{partitions:Array(UInt32)}}"
-KNOWN = "SELECT key_type, transaction_id FROM verdicts WHERE `partition` IN {partitions:Array(UInt32)}"
+# As ``rows.home`` works it out: both are zlib's CRC-32 over UTF-8.
+_HOME = "CRC32(concat(key_type, ':', transaction_id)) % {of:UInt32} IN {partitions:Array(UInt32)}"
+OPEN = f"SELECT {tables.VERDICTS.select} FROM verdicts FINAL WHERE open AND {_HOME}"
+KNOWN = f"SELECT key_type, transaction_id FROM verdicts WHERE {_HOME}"
+# Stores of before have a row for each partition by its number.
+UNJUDGED = f"""SELECT key_type, transaction_id FROM (
+    SELECT transaction_type AS key_type, transaction_id FROM keys
+    WHERE (value = {{unjudged:String}} OR startsWith(value, 'partition ')) AND keys.key_type = {{unjudged:String}}
+) WHERE {_HOME}"""
 _KEYS = "SELECT key_type, value, transaction_type, transaction_id, min(seen_at)"
 _BY_KEY = "GROUP BY key_type, value, transaction_type, transaction_id"
 FIND_KEYS = f"""{_KEYS} FROM {tables.KEYS.name}
@@ -64,9 +71,6 @@ SOURCES = f"SELECT {tables.SOURCES.select} FROM sources FINAL"
 HEARING = f"""SELECT {tables.HEARING.select} FROM hearing WHERE {{as_of:Int64}} = 0 OR known_at <= {{as_of:Int64}}
 ORDER BY system, kind, source, epoch, number, known_at DESC, position DESC
 LIMIT 1 BY system, kind, source, epoch, number"""
-PARKED = f"""SELECT {tables.PARKED.select} FROM parked
-ORDER BY id, body, source, epoch, recorded_at, via, `partition` LIMIT 1 BY id LIMIT {{limit:UInt64}}"""
-COUNT_PARKED = "SELECT uniqExact(id) FROM parked"
 QUARANTINE = f"""SELECT {tables.QUARANTINE.select} FROM quarantine FINAL
 WHERE if(empty({{ids:Array(String)}}), state = 'kept', id IN {{ids:Array(String)}})
   AND ({{source:String}} = '' OR source = {{source:String}})

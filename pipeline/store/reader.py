@@ -12,10 +12,10 @@ import msgspec
 from pipeline.store import queries
 from pipeline.store.client import Client
 from pipeline.store.contract import (
+    UNJUDGED,
     FlipRow,
     HearingRow,
     KeyRow,
-    ParkedRow,
     QuarantineRow,
     SourceRow,
     Transaction,
@@ -28,8 +28,8 @@ from schemas.verdict import Wait
 from schemas.wire import Observed
 
 # Parameters travel in the URL, which servers bound at 128 KiB a value; a character may take 12 there.
-_IDS_AT_ONCE = 1_000
-_CHARACTERS_AT_ONCE = 8_000
+IDS_AT_ONCE = 1_000
+CHARACTERS_AT_ONCE = 8_000
 _WAITS = VERDICTS.columns.index("waits")
 _decode_waits = msgspec.json.Decoder(tuple[Wait, ...]).decode
 
@@ -42,7 +42,7 @@ class ClickHouseReader:
 
     def load_events(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[Observed]]:
         found: dict[Transaction, list[Observed]] = {transaction: [] for transaction in transactions}
-        for key_type, ids in _grouped(found):
+        for key_type, ids in grouped(found):
             rows = self._client.rows(queries.LOAD_EVENTS, {"key_type": key_type, "ids": ids}, binary=("body",))
             for transaction_id, body, source, epoch, recorded_at, via in rows:
                 found[key_type, transaction_id].append(read_event(body, source, epoch, recorded_at, via))
@@ -50,7 +50,7 @@ class ClickHouseReader:
 
     def load_verdicts(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[VerdictRow]]:
         found: dict[Transaction, list[VerdictRow]] = {transaction: [] for transaction in transactions}
-        for key_type, ids in _grouped(found):
+        for key_type, ids in grouped(found):
             for row in self._client.rows(queries.LOAD_VERDICTS, {"key_type": key_type, "ids": ids}):
                 found[key_type, row[1]].append(_verdict(row))
         return found
@@ -69,11 +69,16 @@ class ClickHouseReader:
     def count_verdicts(self) -> Mapping[tuple[str, str], int]:
         return {(flow, status): count for flow, status, count in self._client.rows(queries.COUNT_VERDICTS)}
 
-    def open_verdicts(self, partitions: Sequence[int]) -> Iterator[VerdictRow]:
-        return map(_verdict, self._client.stream(queries.OPEN, {"partitions": list(partitions)}))
+    def open_verdicts(self, partitions: Sequence[int], of: int) -> Iterator[VerdictRow]:
+        return map(_verdict, self._client.stream(queries.OPEN, {"partitions": list(partitions), "of": of}))
 
-    def known_transactions(self, partitions: Sequence[int]) -> Iterator[Transaction]:
-        return ((row[0], row[1]) for row in self._client.stream(queries.KNOWN, {"partitions": list(partitions)}))
+    def known_transactions(self, partitions: Sequence[int], of: int) -> Iterator[Transaction]:
+        rows = self._client.stream(queries.KNOWN, {"partitions": list(partitions), "of": of})
+        return itertools.chain(((row[0], row[1]) for row in rows), self.unjudged(partitions, of))
+
+    def unjudged(self, partitions: Sequence[int], of: int) -> Iterator[Transaction]:
+        parameters = {"partitions": list(partitions), "of": of, "unjudged": UNJUDGED}
+        return ((row[0], row[1]) for row in self._client.stream(queries.UNJUDGED, parameters))
 
     def find_keys(self, value: str, key_type: str = "") -> list[KeyRow]:
         return sorted(
@@ -83,7 +88,7 @@ class ClickHouseReader:
     def keys_of(self, transactions: Sequence[Transaction]) -> list[KeyRow]:
         return sorted(
             KeyRow(*row)
-            for key_type, ids in _grouped(dict.fromkeys(transactions))
+            for key_type, ids in grouped(dict.fromkeys(transactions))
             for row in self._client.rows(queries.KEYS_OF, {"key_type": key_type, "ids": ids})
         )
 
@@ -110,9 +115,9 @@ class ClickHouseReader:
 
     def _truly(self, rows: Iterator[FlipRow]) -> Iterator[tuple[FlipRow, bool]]:
         """Each flip, and whether it was said: whether its number rides in the verdict's row."""
-        while chunk := list(itertools.islice(rows, _IDS_AT_ONCE)):
+        while chunk := list(itertools.islice(rows, IDS_AT_ONCE)):
             last: dict[tuple[str, str, str], int] = {}
-            for key_type, ids in _grouped(dict.fromkeys(row[:2] for row in chunk)):
+            for key_type, ids in grouped(dict.fromkeys(row[:2] for row in chunk)):
                 for id_, flow, number in self._client.rows(queries.LAST_FLIPS, {"key_type": key_type, "ids": ids}):
                     last[key_type, id_, flow] = number
             yield from ((row, row.number <= last.get(row[:3], row.number)) for row in chunk)
@@ -122,17 +127,6 @@ class ClickHouseReader:
 
     def hearing(self, as_of: int = 0) -> list[HearingRow]:
         return [HearingRow(*row) for row in self._client.rows(queries.HEARING, {"as_of": as_of})]
-
-    def parked(self, limit: int = 100) -> list[ParkedRow]:
-        return [
-            ParkedRow(id_, alias_type, alias, partition, read_event(body, *origin), body)
-            for id_, alias_type, alias, partition, *origin, body in self._client.rows(
-                queries.PARKED, {"limit": limit}, binary=("body",)
-            )
-        ]
-
-    def count_parked(self) -> int:
-        return int(self._client.rows(queries.COUNT_PARKED)[0][0])
 
     def quarantine(self, ids: Sequence[str] = (), *, source: str = "", limit: int = 100) -> list[QuarantineRow]:
         parameters = {"ids": list(ids), "source": source, "limit": limit}
@@ -157,7 +151,7 @@ def _flip(row: tuple[Any, ...]) -> FlipRow:
     return flip._replace(findings=tuple(flip.findings))
 
 
-def _grouped(transactions: Iterable[Transaction]) -> Iterator[tuple[str, list[str]]]:
+def grouped(transactions: Iterable[Transaction]) -> Iterator[tuple[str, list[str]]]:
     """(key type, ids) in portions that fit into a request's parameters."""
     by_type: dict[str, list[str]] = defaultdict(list)
     for key_type, id_ in transactions:
@@ -165,7 +159,7 @@ def _grouped(transactions: Iterable[Transaction]) -> Iterator[tuple[str, list[st
     for key_type, ids in by_type.items():
         begin, size = 0, 0
         for place, id_ in enumerate(ids):
-            if place > begin and (place - begin >= _IDS_AT_ONCE or size + len(id_) > _CHARACTERS_AT_ONCE):
+            if place > begin and (place - begin >= IDS_AT_ONCE or size + len(id_) > CHARACTERS_AT_ONCE):
                 yield key_type, ids[begin:place]
                 begin, size = place, 0
             size += len(id_) + 3

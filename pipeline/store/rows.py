@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from zlib import crc32
 
+import msgspec
+
+from pipeline.store.contract import DisputeRow, EventRow, LinkRow, ParkedRow, Transaction
 from schemas.verdict import MISSING
 from schemas.wire import Observed, decode
 
 MISSING_STATUSES = tuple(status.value for status in MISSING)
+# States of a link by which its alias is somebody's.
+CLAIMING = ("claimed", "accepted")
+
+
+def home(key: Transaction, of: int) -> int:
+    """In which of ``of`` partitions a transaction, or an alias, lives."""
+    return crc32(f"{key[0]}:{key[1]}".encode()) % of
 
 
 def read_event(body: bytes, source: str, epoch: int, recorded_at: int, via: str) -> Observed:
@@ -47,3 +58,46 @@ def observations(events: Iterable[Observed]) -> list[Observed]:
 
 def _record(event: Observed) -> tuple[int, str, int, int]:
     return (event.recorded_at, event.source, event.epoch, event.seq)
+
+
+def kept_rank(row: ParkedRow) -> tuple[object, ...]:
+    """Of several rows of one kept event the least counts."""
+    event = row.event
+    origin = (event.recorded_at, event.source, event.epoch, event.seq)
+    return (row.kept_at, *origin, row.body, event.via, row.partition)
+
+
+def observed_once(rows: Iterable[ParkedRow]) -> list[ParkedRow]:
+    """One per id, content and ``via``, the first recorded, as ``observations`` has it; by id."""
+    first: dict[tuple[object, ...], ParkedRow] = {}
+    for row in sorted(rows, key=lambda row: (row.id, _record(row.event), kept_rank(row))):
+        first.setdefault((row.id, row.event.content(), row.event.via), row)
+    return list(first.values())
+
+
+def oldest(rows: Iterable[ParkedRow]) -> list[ParkedRow]:
+    """One per id, the oldest first."""
+    first: dict[str, ParkedRow] = {}
+    for row in sorted(rows, key=lambda row: (row.kept_at, row.id, kept_rank(row))):
+        first.setdefault(row.id, row)
+    return list(first.values())
+
+
+def link_rank(row: LinkRow) -> tuple[int, str, bool]:
+    """Of several rows of one claim the greatest counts."""
+    return (row.version, row.state, row.shared)
+
+
+def holders_text(row: DisputeRow) -> str:
+    return msgspec.json.encode(row.holders).decode() if row.holders else ""
+
+
+def dispute_rank(row: DisputeRow) -> tuple[object, ...]:
+    """Of several rows of one transaction and alias the greatest counts."""
+    return (row.version, row.state, row.others, holders_text(row))
+
+
+def late_rank(row: EventRow) -> tuple[object, ...]:
+    """Of several records of one late event the greatest counts."""
+    event = row.event
+    return (event.recorded_at, event.source, event.epoch, event.seq, event.via, row.body)

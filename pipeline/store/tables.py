@@ -43,16 +43,32 @@ VERDICTS = _table(
     judged_at=_TIME, flip="UInt32", drop_since=_TIME, drop_due=_TIME, findings="Array(String)", value="Nullable(Float64)",
     excluded="Bool",
 )  # fmt: skip
+LATE = EVENTS._replace(name="late_events")
 FLIPS = _table(
     "flips",
     "key_type transaction_id flow number version at before status drop_kind drop_from drop_to drop_system findings body",
     number="UInt32", version="UInt64", at=_TIME, findings="Array(String)",
 )  # fmt: skip
 KEYS = _table("keys", "key_type value transaction_type transaction_id seen_at", seen_at=_TIME)
-PARKED = _table(
-    "parked",
-    "id alias_type alias partition source epoch recorded_at via body",
-    partition="UInt32", epoch="Int64", recorded_at=_TIME,
+KEPT = _table(
+    "kept",
+    "id alias_type alias partition source epoch seq recorded_at via kept_at body",
+    partition="UInt32", epoch="Int64", seq="Int64", recorded_at=_TIME, kept_at=_TIME,
+)  # fmt: skip
+LINKS = _table(
+    "links",
+    "alias_type alias key_type transaction_id by at shared state version",
+    at="Int64", shared="Bool", version="UInt64",
+)  # fmt: skip
+DISPUTES = _table(
+    "disputes",
+    "key_type transaction_id alias_type alias state version others holders",
+    version="UInt64", others="Array(String)",
+)  # fmt: skip
+TOMBSTONES = _table(
+    "tombstones",
+    "key_type digest kind ended_at until at version",
+    ended_at=_TIME, until=_TIME, at=_TIME, version="UInt64",
 )  # fmt: skip
 QUARANTINE = _table(
     "quarantine",

@@ -7,10 +7,12 @@ import random
 import threading
 from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from pipeline.store.contract import (
+    UNJUDGED,
     EventRow,
     FlipRow,
     HearingRow,
@@ -177,23 +179,38 @@ class TestVerdicts:
         store.write_verdicts(rows)
         assert sorted(store.load_verdicts([ORDER])[ORDER]) == sorted(rows)
 
-    def test_what_is_open_is_streamed_by_partition(self, store: Store) -> None:
-        store.write_verdicts([verdict(str(i), partition=i % 3) for i in range(300)])
-        store.write_verdicts([verdict("0", version=2, open=False, partition=0), verdict("1", version=2, partition=2)])
-        assert {row.transaction_id for row in store.open_verdicts([0, 1])} == {
-            str(i) for i in range(2, 300) if i % 3 in (0, 1)
-        }
-        assert list(store.open_verdicts([])) == list(store.open_verdicts([7])) == []
-        assert {id_ for _, id_ in store.known_transactions([0])} == {str(i) for i in range(0, 300, 3)}
+    def test_what_is_open_is_streamed_by_where_it_lives_today(self, store: Store) -> None:
+        """The partition in the row is that of the day on which it was written."""
+        ids = [f"{i}" + "☃ é 😀 '"[: i % 7] for i in range(300)]
+        store.write_verdicts([verdict(id_, partition=i % 3) for i, id_ in enumerate(ids)])
+        store.write_verdicts([verdict(ids[0], version=2, open=False), verdict(ids[1], version=2, partition=2)])
+        for of in (1, 3, 16):
+            for mine in ([0], [0, of - 1]):
+                living = {id_ for id_ in ids if crc32(f"order:{id_}".encode()) % of in mine}
+                assert {row.transaction_id for row in store.open_verdicts(mine, of)} == living - {ids[0]}
+                assert {id_ for _, id_ in store.known_transactions(mine, of)} == living
+        assert list(store.open_verdicts([], 3)) == list(store.open_verdicts([7], 3)) == []
+
+    def test_what_no_flow_judged_is_known_by_its_key_row(self, store: Store) -> None:
+        """Those of stores of before name a partition, whose number may be another's by now."""
+        store.write_keys([KeyRow(UNJUDGED, UNJUDGED, "ünit", f"{i}", T) for i in range(20)])
+        store.write_keys([KeyRow(UNJUDGED, f"partition {i}", "cart", f"{i}", T) for i in range(20)])
+        store.write_keys([KeyRow("x", UNJUDGED, "cart", "99", T), KeyRow("x", "partition 1", "cart", "99", T)])
+        store.write_verdicts([verdict("1")])
+        found = {(kind, f"{i}") for kind in ("ünit", "cart") for i in range(20)}
+        for partition in range(3):
+            living = {key for key in found if crc32(f"{key[0]}:{key[1]}".encode()) % 3 == partition}
+            assert set(store.unjudged([partition], 3)) == living
+        assert set(store.known_transactions([0, 1, 2], 3)) == found | {ORDER}
 
     def test_a_stream_that_is_left_does_no_harm(self, store: Store) -> None:
         store.write_verdicts([verdict(str(i)) for i in range(5_000)])
-        rows = store.open_verdicts([2])
+        rows = store.open_verdicts([0], 1)
         next(rows)
         store.write_verdicts([verdict("x")])
         assert store.load_verdicts([("order", "x")])["order", "x"] == [verdict("x")]
         assert len(list(rows)) == 4_999
-        abandoned = store.open_verdicts([2])
+        abandoned = store.open_verdicts([0], 1)
         next(abandoned)
         del abandoned
         assert sum(store.count_verdicts().values()) == 5_001
@@ -373,7 +390,7 @@ class TestAnyStore:
         assert store.count_events() == store.count_parked() == 0
         for rows in (store.sources(), store.hearing(), store.parked(), store.quarantine(), store.keys_of([])):
             assert not rows
-        assert not [*store.missing_at(T), *store.flips_between(0, T), *store.known_transactions([0])]
+        assert not [*store.missing_at(T), *store.flips_between(0, T), *store.known_transactions([0], 1)]
 
     def test_a_migrated_store_is_well_and_migrates_no_more(self, store: Store) -> None:
         assert store.check() == []
@@ -397,7 +414,7 @@ class TestAnyStore:
                 store.write_verdicts([verdict(f"{number}-{turn}-{i}", partition=number) for i in range(200)])
                 if len(store.load_events([mine])[mine]) != (turn + 1) * 20:
                     wrong.append(f"{number}/{turn}: events")
-                if sum(1 for _ in store.open_verdicts([number])) != (turn + 1) * 200:
+                if sum(row.partition == number for row in store.open_verdicts([0], 1)) != (turn + 1) * 200:
                     wrong.append(f"{number}/{turn}: stream")
 
         threads = [threading.Thread(target=use, args=(number,)) for number in range(5)]

@@ -89,7 +89,7 @@ def answers(store: Store, order: str) -> dict[str, Any]:
     return {
         "events": sorted(map(repr, store.load_events([transaction])[transaction])),
         "verdicts": sorted(store.load_verdicts([transaction])[transaction]),
-        "open": [mine(store.open_verdicts([partition])) for partition in (0, 1)],
+        "open": [mine(store.open_verdicts([partition], 2)) for partition in (0, 1)],
         "flips": store.flips(transaction),
         "between": mine(store.flips_between(T + 2, T + 7)),
         "missing": [mine(store.missing_at(T + at)) for at in range(0, 9, 2)],
