@@ -250,6 +250,8 @@ def test_two_objects_in_a_line_and_one_over_two_lines_are_not_taken_for_three_li
     events, bodies, bad = decode(one + one + b"\n" + one[:-1] + b"\n}")
     assert (events, bodies) == ([], [])
     assert [bad_one.payload for bad_one in bad] == [one + one, one[:-1], b"}"]
+    events, bodies, bad = decode(one + one + b"\n\n" + one)
+    assert (bodies, [bad_one.payload for bad_one in bad]) == ([one], [one + one])
 
 
 def test_source_of_the_headers_stands_where_the_event_names_none() -> None:
