@@ -12,18 +12,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import clickhouse_connect
-from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError
 from clickhouse_connect.driver.httputil import get_pool_manager
 from urllib3.exceptions import HTTPError
 
 from pipeline.errors import Invalid, Unavailable
+from pipeline.store import native
 from pipeline.store.tables import Table
+from schemas.wire import compress
 
 # What we hear of a failing store we say ourselves, once; the driver would print it beside that.
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
@@ -190,9 +190,15 @@ class Client:
 
     def insert(self, table: Table, columns: Sequence[Sequence[Any]]) -> None:
         """Columns in the table's order, in one INSERT."""
+        names, block = native.block(table, columns)
+        far = not self.address.folder and self.address.host not in LOOPBACK
         with self._handle() as client:
-            client.insert(
-                table.name, columns, column_names=table.columns, column_types=_types(table.types), column_oriented=True
+            client.raw_insert(
+                table.name,
+                names,
+                compress(bytes(block)) if far else block,
+                fmt="Native",
+                compression="lz4" if far else None,
             )
 
     def rows(
@@ -243,8 +249,3 @@ def _first_line(message: str) -> str:
         if line.strip():
             return line.strip()[:300]
     return "no reason given"
-
-
-@lru_cache
-def _types(names: tuple[str, ...]) -> list[Any]:
-    return [get_from_name(name) for name in names]
