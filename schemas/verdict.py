@@ -156,7 +156,8 @@ class Wait(NamedTuple):
     time: int
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, though a value: to make a frozen one takes 1.8 µs instead of 0.4.
+@dataclass(unsafe_hash=True, slots=True)
 class Verdict:
     """What is said of a transaction under a flow. Equal inputs give equal verdicts, byte by byte.
 
