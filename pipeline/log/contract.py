@@ -52,6 +52,13 @@ class Revoked(NamedTuple):
 Change = Assigned | Revoked
 
 
+def taken_away(untaken: Iterable[Change], partitions: Iterable[int]) -> bool:
+    """Whether any of ``partitions`` was revoked by a change that was not taken yet. It may be ours again by now; but what was read
+    of it before is not: another member may have gone on, and a commit of ours would put the group back."""
+    wanted = frozenset(partitions)
+    return any(isinstance(change, Revoked) and not wanted.isdisjoint(change.partitions) for change in untaken)
+
+
 class Fenced(Unavailable):
     """The group no longer counts us as the owner: nothing was committed, and what was not committed is somebody else's.
 
@@ -94,7 +101,7 @@ class Consumer(Protocol):
         ...
 
     def still_owns(self, partition: int) -> bool:
-        """Asks the group now: a member who was given up meanwhile hears no.
+        """Asks the group now: a member who was given up meanwhile hears no, also while it has not taken that change yet.
 
         Raises:
             Unavailable: the group cannot be asked, or is rebalancing: `poll`, then ask again.
@@ -107,7 +114,8 @@ class Consumer(Protocol):
         Raises:
             Unavailable: not known to be committed; also while the group rebalances and others have yet to join:
                 `poll` (with everything paused, if need be), take changes, then commit what is still ours.
-            Fenced: refused, as not all of these partitions are ours any more. Nothing was committed.
+            Fenced: refused, as not all of these partitions are ours any more, or were not all the while since changes were taken.
+                Nothing was committed.
         """
         ...
 

@@ -10,7 +10,7 @@ from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from pipeline.errors import Invalid, Unavailable
-from pipeline.log.contract import GROUP, Change, Fenced, LogRecord, PositionLost, Revoked
+from pipeline.log.contract import GROUP, Change, Fenced, LogRecord, PositionLost, taken_away
 from pipeline.log.kafka_admin import KafkaTopics
 from pipeline.log.kafka_group import Notes, keep_finished_joins
 from pipeline.log.kafka_records import FastRecords
@@ -34,6 +34,9 @@ CONSUMER = {
     "metadata_max_age_ms": 5_000,  # how soon added partitions, and a topic that was made anew, are noticed
     "metrics_enabled": False,
 }
+MAX_POLL_INTERVAL_MS = 15 * 60_000
+"""Between two polls lies a batch, of up to ten statements to the store, which may be slow: kafka-python's five minutes would have
+a worker leave the group with ten of 30 s in hand, and whoever came next. That it lives, heartbeats say."""
 FENCES = (
     kafka_errors.CommitFailedError,
     kafka_errors.RebalanceInProgressError,
@@ -79,6 +82,7 @@ class KafkaEventConsumer:
             partition_assignment_strategy=[assignor],
             session_timeout_ms=address.session_timeout_ms,
             heartbeat_interval_ms=min(3_000, address.session_timeout_ms // 3),
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
         )
         self._notes = Notes(self._client, assignor)
         keep_finished_joins(self._client._coordinator)
@@ -159,17 +163,16 @@ class KafkaEventConsumer:
         return True
 
     def _sit_through(self, partitions: set[int]) -> bool:
-        """See a rebalance that is under way to its end; whether all these are ours, and were all the while.
+        """See a rebalance that is under way to its end; whether all these are ours, and were since changes were taken.
 
         Raises:
             Unavailable: it goes on; the other members have yet to join.
         """
-        noted, coordinator = len(self._notes.changes), self._client._coordinator
+        coordinator = self._client._coordinator
         if coordinator.rebalance_in_progress() and not coordinator.poll(timeout_ms=REBALANCE_PATIENCE_MS):
             raise Unavailable(f"{self._name}: the group is rebalancing")
-        gone = [change for change in self._notes.changes[noted:] if isinstance(change, Revoked)]
         mine = self.assignment() if coordinator.stable() else frozenset()
-        return partitions <= mine and not any(partitions & change.partitions for change in gone)
+        return partitions <= mine and not taken_away(self._notes.changes, partitions)
 
     def commit(self, positions: Mapping[int, int]) -> None:
         offsets = {self._at(p): OffsetAndMetadata(offset, self._topic_id or "", -1) for p, offset in positions.items()}

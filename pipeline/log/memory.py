@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from pipeline.errors import Invalid
-from pipeline.log.contract import GROUP, Assigned, Change, Fenced, LogRecord, PositionLost, Revoked, fewer
+from pipeline.log.contract import GROUP, Assigned, Change, Fenced, LogRecord, PositionLost, Revoked, fewer, taken_away
 from tracer.record import CONTROL, EVENTS
 from tracer.sinks.memory import MemoryBroker, MemoryPartition, MemorySink, wall_clock
 
@@ -138,13 +138,14 @@ class MemoryConsumer:
 
     def still_owns(self, partition: int) -> bool:
         self._broker.require()
-        return partition in self._positions and self._group.owners[partition] is self
+        ours = partition in self._positions and self._group.owners[partition] is self
+        return ours and not taken_away(self._changes, (partition,))
 
     def commit(self, positions: Mapping[int, int]) -> None:
         self._broker.require()
         lost = [partition for partition in positions if self._group.owners[partition] is not self]
-        if lost:
-            raise Fenced(f"partitions {lost} belong to another member by now")
+        if lost or taken_away(self._changes, positions):
+            raise Fenced(f"partitions {lost or list(positions)} belonged to another member meanwhile")
         self._group.commits.update(positions)
 
     def committed(self, partitions: Iterable[int]) -> dict[int, int | None]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pipeline.errors import Invalid, Unavailable
-from pipeline.log.contract import GROUP, Assigned, Change, Fenced, LogRecord, PositionLost, Revoked, fewer
+from pipeline.log.contract import GROUP, Assigned, Change, Fenced, LogRecord, PositionLost, Revoked, fewer, taken_away
 from pipeline.log.sqlite_lease import Lease, holder_of
 from tracer.record import CONTROL, EVENTS
 from tracer.sinks.memory import wall_clock
@@ -135,11 +135,12 @@ class SqliteConsumer:
 
     def still_owns(self, partition: int) -> bool:
         with errors_of(self._path):
-            return partition in self._positions and self._lease.is_ours()
+            ours = partition in self._positions and self._lease.is_ours()
+        return ours and not taken_away(self._changes, (partition,))
 
     def commit(self, positions: Mapping[int, int]) -> None:
         with errors_of(self._path), transaction(self._db):
-            if not self._lease.renew():
+            if taken_away(self._changes, positions) or not self._lease.renew():
                 raise Fenced(f"{self._path}: another consumer took over")
             self._db.executemany(
                 "INSERT INTO commits VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = excluded.position",

@@ -454,6 +454,29 @@ class GroupLaws(LogLaws):
         zombie.consumer.close()
         other.consumer.close()
 
+    def test_what_was_read_before_a_partition_went_and_came_back_is_not_committed(self, log: Log) -> None:
+        """A batch in hand, a poll to stay in the group, and the partition is ours anew: another went on from where it was."""
+        with contextlib.closing(log.producer()) as sink:
+            sink.produce([event("order:1", b"%d" % i, i % PARTITIONS) for i in range(8)])
+        late, other = Reader(log.consumer()), Reader(log.consumer())
+        share(late, other)
+        had = late.consumer.assignment()
+        self.evict(log, late.consumer)
+        other.until(lambda: other.owns_all() and other.count() == 8)
+        assert other.commit()
+        other.consumer.close()
+        until(
+            lambda: (
+                late.consumer.poll(1, 100) is not None and late.consumer.assignment() == frozenset(range(PARTITIONS))
+            )
+        )
+        assert not any(late.consumer.still_owns(p) for p in had)
+        with pytest.raises(Fenced):
+            late.commit(dict.fromkeys(had, 1))
+        assert late.consumer.committed(range(PARTITIONS)) == dict.fromkeys(range(PARTITIONS), 2)
+        late.until(late.owns_all)
+        late.consumer.close()
+
 
 class TestMemoryLog(GroupLaws):
     @pytest.fixture
