@@ -274,8 +274,12 @@ def _as_many(rule: Rule, seen: Seen, found: int) -> bool:
     """Whether there are as many instances as were announced, by everyone who announced any."""
     if rule.number is not None:
         return rule.number == found
-    name, number = rule.counted, str(found)
-    return all(str(event.attributes[name]) == number for event in seen.telling if name in event.attributes)
+    name = rule.counted
+    for event in seen.telling:
+        said = event.attributes.get(name)
+        if said is not None and str(said) != str(found):
+            return False
+    return True
 
 
 def _in_order(rule: Rule, offset: int, time: int, seen: Seen, size: int) -> bool:

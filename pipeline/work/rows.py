@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.store.contract import FlipRow, Transaction, VerdictRow
-from schemas.verdict import VERDICT, FindingKind, Status, Verdict
+from schemas.verdict import VERDICT, Drop, FindingKind, Status, Verdict
 
 _FINAL = (Status.COMPLETED, Status.CLOSED)
+_NO_DROP = ("", "", "", "", "", 0, 0)
 # Findings that rest on what was heard: another hearing may take them back without a new event.
 _BY_HEARING = frozenset((FindingKind.SKIPPED, FindingKind.UNOBSERVED, FindingKind.NO_START, FindingKind.UNRESOLVED))
 
@@ -28,40 +29,31 @@ def row_of(
     transaction: Transaction, verdict: Verdict, partition: int, judged_at: int, before: VerdictRow | None
 ) -> tuple[VerdictRow, bool, bool]:
     """The row (version and flip as before), whether it differs from ``before``, and whether something else is *said*."""
-    drop = verdict.drop
-    row = VerdictRow(
-        key_type=transaction[0],
-        transaction_id=transaction[1],
-        flow=verdict.flow,
-        flow_version=verdict.version,
-        partition=partition,
-        version=before.version if before else 0,
-        status=verdict.status.value,
-        open=verdict.status not in _FINAL or bool(verdict.waits) or troubled(verdict),
-        started_at=verdict.started_at,
-        last_at=verdict.last_at,
-        ended_at=verdict.ended_at or 0,
-        judged_at=before.judged_at if before else judged_at,
-        flip=before.flip if before else 0,
-        drop_kind=drop.kind.value if drop else "",
-        drop_from=(drop.from_step or "") if drop else "",
-        drop_to=drop.to_step if drop else "",
-        drop_from_system=(drop.from_system or "") if drop else "",
-        drop_system=drop.system if drop else "",
-        drop_since=drop.since if drop else 0,
-        drop_due=drop.due if drop else 0,
-        findings=tuple(sorted({finding.kind.value for finding in verdict.findings})) if verdict.findings else (),
-        value=verdict.value,
-        currency=verdict.currency,
-        excluded=verdict.excluded,
-        waits=verdict.waits,
-        body=verdict_body(verdict),
-    )
+    version, judged, flip = (before.version, before.judged_at, before.flip) if before else (0, judged_at, 0)
+    status, waits = verdict.status, verdict.waits
+    # Built in place: by names it takes 1.5 µs instead of 0.3.
+    row = VerdictRow._make(
+        (
+            *transaction, verdict.flow, verdict.version, partition, version, status._value_,
+            status not in _FINAL or bool(waits) or troubled(verdict),
+            verdict.started_at, verdict.last_at, verdict.ended_at or 0, judged, flip,
+            *(_drop(verdict.drops[0]) if verdict.drops else _NO_DROP),
+            tuple(sorted({finding.kind.value for finding in verdict.findings})) if verdict.findings else (),
+            verdict.value, verdict.currency, verdict.excluded, waits, verdict_body(verdict),
+        ),
+    )  # fmt: skip
     if before is None:
         return row, True, _worth_saying(row)
     if row == before:
         return row, False, False
     return row._replace(judged_at=judged_at), True, _said(row) != _said(before)
+
+
+def _drop(drop: Drop) -> tuple[str, str, str, str, str, int, int]:
+    """Columns ``drop_kind`` to ``drop_due``."""
+    return (
+        drop.kind.value, drop.from_step or "", drop.to_step, drop.from_system or "", drop.system, drop.since, drop.due
+    )  # fmt: skip
 
 
 def _worth_saying(row: VerdictRow) -> bool:
@@ -75,19 +67,9 @@ def _said(row: VerdictRow) -> tuple[object, ...]:
 
 def flip_of(row: VerdictRow, before: VerdictRow | None, at: int) -> FlipRow:
     """The change that ``row`` (already numbered) makes."""
-    return FlipRow(
-        key_type=row.key_type,
-        transaction_id=row.transaction_id,
-        flow=row.flow,
-        number=row.flip,
-        version=row.version,
-        at=at,
-        before=before.status if before else "",
-        status=row.status,
-        drop_kind=row.drop_kind,
-        drop_from=row.drop_from,
-        drop_to=row.drop_to,
-        drop_system=row.drop_system,
-        findings=row.findings,
-        body=row.body,
-    )
+    return FlipRow._make(
+        (
+            row.key_type, row.transaction_id, row.flow, row.flip, row.version, at, before.status if before else "",
+            row.status, row.drop_kind, row.drop_from, row.drop_to, row.drop_system, row.findings, row.body,
+        ),
+    )  # fmt: skip
