@@ -219,6 +219,11 @@ class Client:
             for block in blocks:
                 yield from block
 
+    def raw(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
+        """The answer as RowBinary: numbers in little-endian bytes, one after another."""
+        with self._handle() as client:
+            return bytes(client.raw_query(sql, dict(parameters or {}), fmt="RowBinary"))
+
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None, *, use_database: bool = True) -> Any:
         """A statement without result, or with one value."""
         with self._handle() as client:

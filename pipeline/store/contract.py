@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from pipeline.store.retention import Retention
+from pipeline.store.takeover import Takeover
 from schemas.verdict import Wait
 from schemas.wire import Observed
 
@@ -250,7 +251,7 @@ class Writer(Protocol):
     def write_hearing(self, rows: Sequence[HearingRow]) -> None: ...
 
 
-class Reader(Protocol):
+class Reader(Takeover, Protocol):
     def load_events(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[Observed]]:
         """All observations of each transaction, in any order: one per event id, ``Observed.content()`` and ``via``, the first
     def write_links(self, rows: Sequence[LinkRow]) -> None: ...

@@ -6,6 +6,7 @@ before each write, and may raise: what was written until then stays, as after a 
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from pipeline.store.contract import (
 )  # fmt: skip
 from pipeline.store.memory_retention import MemoryRetention
 from pipeline.store.rows import MISSING_STATUSES, home, observations, read_event
+from pipeline.store.takeover import OpenRow
 from schemas.wire import Observed
 
 Row = TypeVar("Row", VerdictRow, FlipRow, QuarantineRow, SourceRow)
@@ -123,6 +125,14 @@ class MemoryStore(MemoryRetention):
         ]
         return iter([*judged, *self.unjudged(partitions, of)])
 
+    def open_waits(self, partitions: Sequence[int], of: int) -> Iterator[OpenRow]:
+        rows = self.open_verdicts(partitions, of)
+        return (OpenRow(*row[:4], row.started_at, bool(row.ended_at), _troubled(row), row.waits) for row in rows)
+
+    def known_marks(self, partitions: Sequence[int], of: int) -> array[int]:
+        marks = {home(transaction, 1 << 32) for transaction, rows in list(self._verdicts.items()) if rows}
+        return array("I", sorted(mark for mark in marks if mark % of in set(partitions)))
+
     def unjudged(self, partitions: Sequence[int], of: int) -> Iterator[Transaction]:
         wanted = set(partitions)
         return iter([
@@ -200,6 +210,10 @@ class MemoryStore(MemoryRetention):
 
     def close(self) -> None:
         pass
+
+
+def _troubled(row: VerdictRow) -> bool:
+    return bool(row.drop_kind or row.findings)
 
 
 def _put(table: dict[Any, Row], key: object, row: Row, rank: Callable[[Row], Any]) -> None:

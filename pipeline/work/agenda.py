@@ -96,13 +96,17 @@ class Agenda:
             del self._waiting[transaction]
 
     def restore(self, transaction: Transaction, waits: Iterable[Wait]) -> None:
-        """Take over what somebody else left: whatever is over by now was not judged with what we know."""
-        codes = []
+        """Take over what somebody else left, beside what was restored already (another flow's): whatever is over by now was not
+        judged with what we know."""
+        codes = self._waiting.get(transaction, ())
         for system, time in waits:
             calendar = self._calendar(system)
-            codes.append(time << _SYSTEM | calendar.number)
-            calendar.add(time, transaction)
-        self._waiting[transaction] = tuple(codes)
+            code = time << _SYSTEM | calendar.number
+            if code not in codes:
+                codes += (code,)
+                calendar.add(time, transaction)
+        if codes:
+            self._waiting[transaction] = codes
 
     def drop(self, transactions: Iterable[Transaction]) -> None:
         for transaction in transactions:
