@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ARGS   ?=
 
-.PHONY: setup demo test check bench schemas clean
+.PHONY: setup demo test check bench soak schemas clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +28,10 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# An hour of load with a fault every minute; not in CI. ARGS="--minutes 5" for a try.
+soak: setup
+	$(BIN)/python -m tests.soak --minutes 60 $(ARGS)
 
 schemas: setup
 	$(BIN)/python -m schemas.generate

@@ -1,4 +1,4 @@
-"""A real Apache Kafka for tests: one broker, its own controller, on loopback, in a temporary folder.
+"""A real Apache Kafka for tests: one broker that is its own controller, or three, on loopback, in a temporary folder.
 
 Its jars come from Maven once and stay in ``.cache`` of the repository; afterwards it is up in about five seconds.
 ``LASTSEEN_TEST_KAFKA=host:port`` names a broker that runs already, and nothing is started.
@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 VERSION = "4.2.1"
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -35,8 +36,8 @@ POM = f"""<project><modelVersion>4.0.0</modelVersion>
 """
 
 PROPERTIES = """process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+node.id={node}
+{quorum}
 listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl},{tls_listener}CONTROLLER://127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
@@ -46,15 +47,19 @@ listener.name.sasl_plaintext.plain.sasl.jaas.config={jaas}
 listener.name.sasl_ssl.plain.sasl.jaas.config={jaas}
 log.dirs={folder}/data
 num.partitions=3
-offsets.topic.replication.factor=1
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={replicas}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=500
 auto.create.topics.enable=true
 log.cleaner.enable=false
 delete.topic.enable=true
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 """
 JAAS = (
     "org.apache.kafka.common.security.plain.PlainLoginModule required"
@@ -101,22 +106,50 @@ def fetch_libs() -> Path:
     return LIBS
 
 
+class Place(NamedTuple):
+    """A broker's node in a cluster: its number from 1, and the controllers' ports of all nodes, its own among them."""
+
+    node: int
+    controllers: tuple[int, ...]
+    cluster: str
+
+    @property
+    def quorum(self) -> str:
+        if len(self.controllers) == 1:
+            return f"controller.quorum.bootstrap.servers=127.0.0.1:{self.controllers[0]}"
+        voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in enumerate(self.controllers, 1))
+        return f"controller.quorum.voters={voters}"
+
+
+def alone() -> Place:
+    return Place(1, tuple(free_ports(1)), new_cluster())
+
+
+def new_cluster() -> str:
+    """An id, as Kafka writes them."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
 class Broker:
     """One broker. It keeps its ports and its data over `restart`."""
 
-    def __init__(self, folder: Path, heap: str = "512m"):
+    def __init__(self, folder: Path, heap: str = "512m", place: Place | None = None):
         self.folder = folder
         self.pid: int | None = None
         self._heap = heap
         self._process: subprocess.Popen[bytes] | None = None
-        self._plain, self._sasl, self._tls, controller = free_ports(4)
+        self._plain, self._sasl, self._tls = free_ports(3)
+        self._place = place or alone()
         folder.mkdir(parents=True, exist_ok=True)
         self.ca = _certificates(folder)
         jaas = JAAS.replace("\\", "\\\\")
         listener = f"SASL_SSL://127.0.0.1:{self._tls}," if self.ca else ""
+        count = len(self._place.controllers)
         text = PROPERTIES.format(
-            controller=controller, plain=self._plain, sasl=self._sasl, tls_listener=listener, jaas=jaas, folder=folder
-        )
+            node=self._place.node, quorum=self._place.quorum, controller=self._place.controllers[self._place.node - 1],
+            plain=self._plain, sasl=self._sasl, tls_listener=listener, jaas=jaas, folder=folder,
+            replicas=count, in_sync=2 if count > 1 else 1,
+        )  # fmt: skip
         if self.ca:
             text += f"ssl.keystore.type=PEM\nssl.keystore.location={folder}/broker.pem\n"
         (folder / "server.properties").write_text(text)
@@ -142,13 +175,20 @@ class Broker:
 
     def start(self) -> None:
         """Start, and wait until it answers. Raises NoBroker."""
+        self.launch()
+        self._wait_until_up()
+
+    def launch(self) -> None:
+        """Start, and do not wait: the brokers of a cluster come up together. Raises NoBroker."""
         if shutil.which("java") is None:
             raise NoBroker("Java is not installed, and LASTSEEN_TEST_KAFKA names no broker")
         properties = str(self.folder / "server.properties")
         if not (self.folder / "data").exists():
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            format_ = self._java("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", properties)
-            done = subprocess.run(format_, capture_output=True, text=True, check=False)
+            alone = ["--standalone"] if len(self._place.controllers) == 1 else []
+            command = ["format", *alone, "-t", self._place.cluster, "-c", properties]
+            done = subprocess.run(
+                self._java("kafka.tools.StorageTool", *command), capture_output=True, text=True, check=False
+            )
             if done.returncode != 0:
                 raise NoBroker(f"the broker's folder could not be made: {(done.stdout + done.stderr)[-500:]}")
         log = (self.folder / "broker.log").open("ab")
@@ -156,7 +196,6 @@ class Broker:
             self._java("kafka.Kafka", properties), stdout=log, stderr=log, start_new_session=True
         )
         self.pid = self._process.pid
-        self._wait_until_up()
 
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + 60
@@ -184,6 +223,32 @@ class Broker:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+
+class Cluster:
+    """Brokers that replicate everything on all of them, acknowledged by two."""
+
+    def __init__(self, folder: Path, count: int = 3, heap: str = "256m"):
+        controllers, cluster = tuple(free_ports(count)), new_cluster()
+        self.brokers = [
+            Broker(folder / f"broker-{node}", heap, Place(node, controllers, cluster)) for node in range(1, count + 1)
+        ]
+
+    @property
+    def address(self) -> str:
+        return ",".join(broker.address for broker in self.brokers)
+
+    def start(self) -> None:
+        """Start all, and wait until each answers. Raises NoBroker."""
+        for broker in self.brokers:
+            broker.launch()
+        for broker in self.brokers:
+            broker._wait_until_up()
+
+    def stop(self) -> None:
+        """End all that run, all at once: a lone controller finds no quorum, and would take its time."""
+        for broker in self.brokers:
+            broker.kill()
 
 
 def end_process(pid: int, patience: float = 10.0) -> None:
