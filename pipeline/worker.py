@@ -82,7 +82,7 @@ class Worker:
         self._desk = Desk(log, self.fold, self._sink, patience, self._stop)
         try:
             self._desk.read()
-            self._partitions = self._desk.agree_on_partitions()
+            self._partitions = self._desk.agree_on_partitions(self._consumer)
             self.flows = self._desk.publish(flows)
         except BaseException:
             self.close()

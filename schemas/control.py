@@ -111,10 +111,11 @@ class Progress(_Control):
 
 
 class Partitions(_Control):
-    """The number of partitions of ``lastseen.events``."""
+    """The number of partitions of ``lastseen.events``; and which topic that is, by the id that the log gave it."""
 
     kind: Literal["partitions"] = "partitions"
     count: Annotated[int, Field(ge=1, le=100_000)]
+    log: Annotated[str, Field(max_length=100)] = ""
 
     def key(self) -> bytes:
         return b"partitions"

@@ -110,18 +110,22 @@ def open_both(app: App, stack: ExitStack) -> tuple[Log, Store]:
 
 def make_worker(app: App, log: Log, store: Store, stop: threading.Event, patience: float | None = None) -> Worker:
     """Raises ``Invalid`` for flows that were published with other content, ``Unavailable``."""
+    from pipeline.log import PositionLost
     from pipeline.worker import Policy, Worker
 
     flows, landscape = app.definitions()
-    return Worker(
-        log,
-        store,
-        flows=flows,
-        landscape=landscape,
-        name=app.worker_name(),
-        policy=Policy(patience=patience),
-        stop=stop,
-    )
+    try:
+        return Worker(
+            log,
+            store,
+            flows=flows,
+            landscape=landscape,
+            name=app.worker_name(),
+            policy=Policy(patience=patience),
+            stop=stop,
+        )
+    except PositionLost as error:
+        raise Unavailable(str(error)) from error
 
 
 def held_by(log: Log) -> str:

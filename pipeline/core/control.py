@@ -60,6 +60,7 @@ class ControlFold:
         self.position = 0
         self.version = 0
         self.partition_count = 0
+        self.log = ""
         self.partitions: dict[int, Partition] = {}
         self.epochs: dict[EpochKey, Epoch] = {}
         self.published: dict[tuple[str, int], FlowPublished] = {}
@@ -91,6 +92,7 @@ class ControlFold:
             self._own(offset, record)
         elif isinstance(record, Partitions):
             self.partition_count = record.count
+            self.log = record.log or self.log
         elif isinstance(record, FlowPublished):
             self._published(record)
         elif isinstance(record, Gone):

@@ -70,6 +70,14 @@ class PositionLost(Exception):  # noqa: N818  (a state of the log; what to do ab
     """The log does not have the offset that comes next: trimmed, or the topic was made anew. A person must decide."""
 
 
+def made_anew(name: str, topic: str) -> str:
+    """What is said of a topic that has other records under offsets that are known."""
+    return (
+        f"{name}: {topic} was deleted and made anew since it was read: what was not processed of it is lost, and positions mean "
+        "other records. To begin anew, delete events and control, run `lastseen setup`, and name another database for the store"
+    )
+
+
 def fewer(name: str, have: int, wanted: int) -> Invalid:
     """What a log says that is to have fewer partitions."""
     return Invalid(
@@ -182,6 +190,11 @@ class Log(Protocol):
 
     def partitions(self) -> int:
         """Of the events. Raises Unavailable, also where the topics were not created yet."""
+        ...
+
+    def identity(self) -> str:
+        """Of the topic of events: another one after it was deleted and made anew. "" where it comes and goes with control.
+        Raises Unavailable."""
         ...
 
     def consumer(self, group: str = GROUP, *, from_beginning: bool = True) -> Consumer:

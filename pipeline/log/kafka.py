@@ -10,7 +10,7 @@ from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from pipeline.errors import Invalid, Unavailable
-from pipeline.log.contract import GROUP, Change, Fenced, LogRecord, PositionLost, taken_away
+from pipeline.log.contract import GROUP, Change, Fenced, LogRecord, PositionLost, made_anew, taken_away
 from pipeline.log.kafka_admin import KafkaTopics
 from pipeline.log.kafka_group import Notes, keep_finished_joins
 from pipeline.log.kafka_records import FastRecords
@@ -103,7 +103,7 @@ class KafkaEventConsumer:
             self._start_new(error)
             return {}
         except GONE as error:
-            raise PositionLost(f"{self._name}: {self._topic} no longer has what comes next: {error}") from error
+            raise self._trimmed(error) from error
         except kafka_errors.CorruptRecordError:
             raise
         except kafka_errors.KafkaError as error:
@@ -119,6 +119,13 @@ class KafkaEventConsumer:
         for tp, offset in starts.items():
             self._client.seek(tp, offset)
 
+    def _trimmed(self, error: Exception) -> PositionLost:
+        """Retention was shorter than we were away, or somebody deleted records."""
+        return PositionLost(
+            f"{self._name}: {self._topic} no longer has the records that come next, and what they said is lost to us ({error}). "
+            "To go on with what is left, reset the group's offsets with kafka-consumer-groups, while no worker runs"
+        )
+
     def _check_topic(self, anew: bool) -> None:
         """A topic that was deleted and made again has other records under the same offsets; it has another id, too."""
         now = self._client._cluster.topic_id(self._topic)
@@ -129,7 +136,7 @@ class KafkaEventConsumer:
         of_commits = {self._topic_of_commit(tp) for tp in self._notes.untold} if anew else set()
         if self._recreated or self._topic_id != now.hex or of_commits - {"", now.hex}:
             self._recreated = True
-            raise PositionLost(f"{self._name}: {self._topic} was deleted and made anew since it was read")
+            raise PositionLost(made_anew(self._name, self._topic))
 
     def _topic_of_commit(self, tp: TopicPartition) -> str:
         """The id of the topic as of the group's commit; empty where there is none."""
@@ -207,7 +214,7 @@ class KafkaEventConsumer:
                 self._start_new(error)
                 continue
             except GONE as error:
-                raise PositionLost(f"{self._name}: {self._topic}: {error}") from error
+                raise self._trimmed(error) from error
             except kafka_errors.KafkaError as error:
                 raise unavailable(self._name, error) from error
             if position is None:
@@ -284,6 +291,9 @@ class KafkaLog:
 
     def partitions(self) -> int:
         return self._topics.partitions()
+
+    def identity(self) -> str:
+        return self._topics.identity()
 
     def consumer(self, group: str = GROUP, *, from_beginning: bool = True) -> KafkaEventConsumer:
         self._topics.require()

@@ -48,6 +48,10 @@ class KafkaTopics(KafkaTopicsAsked):
             )
         return len(found[EVENTS]["partitions"])
 
+    def identity(self) -> str:
+        """The id that Kafka gave the topic of events when it was made."""
+        return str(self._describe().get(EVENTS, {}).get("topic_id", ""))
+
     def create(self, partitions: int | None) -> None:
         """Make what is not there and set right how it is kept; safe to run at the same time as others do.
 

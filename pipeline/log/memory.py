@@ -217,6 +217,9 @@ class MemoryLog:
         self.broker.require()
         return len(self.broker.topics[EVENTS])
 
+    def identity(self) -> str:
+        return ""
+
     def consumer(self, group: str = GROUP, *, from_beginning: bool = True) -> MemoryConsumer:
         known = self.groups.setdefault(group, MemoryGroup(len(self.broker.topics[EVENTS])))
         return MemoryConsumer(self.broker, known, from_beginning)

@@ -251,6 +251,9 @@ class SqliteLog:
         with errors_of(self.path):
             return count_partitions(self._db)
 
+    def identity(self) -> str:
+        return ""
+
     def consumer(self, group: str = GROUP, *, from_beginning: bool = True) -> SqliteConsumer:
         db = connect(self.path, self._synchronous)
         holder = uuid.uuid4().hex

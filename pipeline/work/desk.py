@@ -8,12 +8,14 @@ from collections.abc import Iterable
 
 from pipeline.core.control import ControlFold
 from pipeline.errors import Invalid
-from pipeline.log import Log
+from pipeline.log import Consumer, Log, PositionLost
+from pipeline.log.contract import made_anew
 from pipeline.work.ownership import control_record
 from pipeline.work.patience import Patience
 from pipeline.work.policy import Stopping
 from schemas.control import Control, Distrust, FlowPublished, Partitions, decode_control
 from schemas.flow import Flow, Flows
+from tracer.record import CONTROL, EVENTS
 from tracer.sinks.contract import Sink
 
 log = logging.getLogger("lastseen.worker")
@@ -50,16 +52,24 @@ class Desk:
             if not records and self._stop.is_set():
                 raise Stopping
 
-    def agree_on_partitions(self) -> int:
-        """How many the events have; says so where nobody did. Raises ``Invalid`` where control says otherwise."""
+    def agree_on_partitions(self, consumer: Consumer) -> int:
+        """How many the events have; says so where nobody did. Raises ``Invalid`` where control says otherwise, and ``PositionLost``
+        where it speaks of another topic, or of none though the group has read this one: one of the two was made anew."""
         count = self._patience.insist(self._log.partitions)
+        topic = self._patience.insist(self._log.identity)
+        if self._fold.log not in ("", topic):
+            raise PositionLost(made_anew(self._log.name, EVENTS))
+        if not self._fold.position:
+            committed = self._patience.insist(lambda: consumer.committed(range(count)))
+            if any(position is not None for position in committed.values()):
+                raise PositionLost(made_anew(self._log.name, CONTROL))
         if self._fold.partition_count and self._fold.partition_count != count:
             raise Invalid(
                 f"{self._log.name} has {count} partitions where control says {self._fold.partition_count}: "
                 "their number is changed by `lastseen setup --partitions`, with workers stopped"
             )
-        if not self._fold.partition_count:
-            self._write([Partitions(count=count)])
+        if not self._fold.partition_count or self._fold.log != topic:
+            self._write([Partitions(count=count, log=topic)])
         return count
 
     def publish(self, flows: Flows) -> Flows:
