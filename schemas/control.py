@@ -10,12 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from schemas.event import Name, _clean, first_fault
+from schemas.event import MAX_INTEGER, Name, _clean, first_fault
 from schemas.times import SECOND
 
 Time = Annotated[int, Field(description="microseconds since 1970 UTC")]
 Offsets = dict[int, Annotated[int, Field(ge=0)]]
 SourceName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_clean)]
+Number = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+Ranges = Annotated[tuple[tuple[Number, Number], ...], Field(max_length=10_000)]
 Systems = Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
 
 
@@ -49,7 +51,9 @@ class Marker(_OfSource):
 
     Everything is cumulative over the epoch. ``acked``: partition to the offset after the last one acknowledged. ``skew``:
     µs, the smallest difference of the log's append time and the source's clock; null where there was nothing to measure.
-    ``sent``, ``shed``: events.
+    ``sent``, ``shed``: events. ``shed_ranges``: running numbers of those that were shed, first and last; fewer than ``shed``
+    where there were too many to tell. ``accounted``: every running number up to this one was acknowledged or shed; null where
+    the source does not say so.
     """
 
     kind: Literal["marker"] = "marker"
@@ -59,6 +63,8 @@ class Marker(_OfSource):
     skew: int | None = None
     sent: Annotated[int, Field(ge=0)] = 0
     shed: Annotated[int, Field(ge=0)] = 0
+    shed_ranges: Ranges = ()
+    accounted: Annotated[int, Field(ge=0, le=MAX_INTEGER)] | None = None
     every: Annotated[int, Field(gt=0)] | None = None
 
 
@@ -73,6 +79,8 @@ class Goodbye(_OfSource):
     skew: int | None = None
     sent: Annotated[int, Field(ge=0)] = 0
     shed: Annotated[int, Field(ge=0)] = 0
+    shed_ranges: Ranges = ()
+    accounted: Annotated[int, Field(ge=0, le=MAX_INTEGER)] | None = None
     state: Literal["open", "closed"] = "open"
 
 

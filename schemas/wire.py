@@ -18,6 +18,7 @@ from pydantic_core import from_json
 
 from schemas.errors import Invalid
 from schemas.event import (
+    GENERATION,
     MAX_ATTRIBUTES,
     MAX_EVENT_BYTES,
     MAX_ID,
@@ -32,8 +33,8 @@ from schemas.event import (
 from schemas.times import EARLIEST, LATEST, parse_time
 
 # Header names; `tracer/record.py` has the same (a test compares: neither may import the other).
-KIND, SOURCE, EPOCH, DEPTH, VIA, COUNT, IMPORT = (
-    "ls-kind", "ls-source", "ls-epoch", "ls-depth", "ls-via", "ls-count", "ls-import",
+KIND, SOURCE, EPOCH, DEPTH, VIA, COUNT, IMPORT, SEQ = (
+    "ls-kind", "ls-source", "ls-epoch", "ls-depth", "ls-via", "ls-count", "ls-import", "ls-seq",
 )  # fmt: skip
 ENCODING = "content-encoding"
 # 10 KB of zstd can hold 300 MB: what a record may become when decompressed is bound, and so is what it may fall into
@@ -107,6 +108,7 @@ _decoder = msgspec.json.Decoder(Observed)
 _fast, _fast_lines = _decoder.decode, _decoder.decode_lines
 _text_time = msgspec.json.Decoder(_TextTime).decode
 _TIME_IS_TEXT = re.compile(rb'"time"\s*:\s*"').search
+_STEPS = re.compile(rb"(\d{1,16})(?:x(\d{1,6}))?").fullmatch
 _first, _last = itemgetter(0), itemgetter(-1)
 _OPENS, _CLOSES = {ord("{")}, {ord("}")}
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -129,6 +131,20 @@ def decompress(value: bytes, encoding: str | bytes | None) -> bytes:
     if not unpacker.eof:
         raise Invalid(f"lz4 body is cut short or holds more than {MAX_RECORD_BYTES} bytes")
     return bytes(body)
+
+
+def unpack_numbers(text: bytes) -> tuple[int, ...]:
+    """The running numbers of a record's lines, as header ``ls-seq`` has them (``7,1x2,3``); none where it makes no sense."""
+    numbers: list[int] = []
+    last = 0
+    for token in text.split(b","):
+        found = _STEPS(token)
+        step, times = (int(found[1]), int(found[2] or 1)) if found else (0, 0)
+        if not step or not times or len(numbers) + times > MAX_RECORD_EVENTS or last + step * times > MAX_INTEGER:
+            return ()
+        numbers.extend(range(last + step, last + step * times + 1, step))
+        last += step * times
+    return tuple(numbers)
 
 
 def compress(body: bytes) -> bytes:
@@ -268,7 +284,8 @@ def _printable(event: Observed) -> bool:
     texts += event.keys.values()
     texts += event.attributes
     texts += [value for value in event.attributes.values() if type(value) is str]
-    return "".join(texts).isprintable()
+    together = "".join(texts)
+    return together.isprintable() and GENERATION not in together
 
 
 def _by_contract(line: bytes, source: str) -> Observed:

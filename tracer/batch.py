@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Callable
 from typing import Any
 
 import lz4.frame
 
-from tracer.record import COUNT, ENCODING, EVENTS, LZ4, REASON, Headers, Record
+from tracer.record import COUNT, ENCODING, EVENTS, LZ4, REASON, SEQ, Headers, Record, pack_numbers
 
 MAX_EVENT_BYTES = 256 * 1024
 """What the contract allows an event; a larger one would only be quarantined."""
@@ -50,10 +51,11 @@ class Batch:
     Attributes:
         known: when the first of its events became known, microseconds on the emitter's clock.
         handed: when it was last handed to the sink, by the source's clock as it is.
+        numbers: the running numbers of its lines, ascending.
         reason: why its only line makes no event; empty for events.
     """
 
-    __slots__ = ("handed", "key", "known", "lines", "partition", "reason", "size")
+    __slots__ = ("handed", "key", "known", "lines", "numbers", "partition", "reason", "size")
 
     def __init__(self, partition: int, key: bytes, known: int, reason: bytes = b""):
         self.partition = partition
@@ -62,18 +64,21 @@ class Batch:
         self.reason = reason
         self.handed = known
         self.lines: list[bytes] = []
+        self.numbers = array("q")
         self.size = 0
 
-    def add(self, line: bytes) -> None:
+    def add(self, line: bytes, number: int) -> None:
         self.lines.append(line)
+        self.numbers.append(number)
         self.size += len(line) + 1
 
     def record(self, headers: Headers) -> Record:
         """A single event goes as it is, for whoever looks into the topic; several as compressed NDJSON."""
         if self.reason:
             headers = (*headers, (REASON, self.reason))
+        numbered = (SEQ, pack_numbers(self.numbers))
         if len(self.lines) == 1:
-            return Record(EVENTS, self.key, self.lines[0], headers, self.partition)
+            return Record(EVENTS, self.key, self.lines[0], (*headers, numbered), self.partition)
         value = lz4.frame.compress(b"\n".join(self.lines))  # type: ignore[attr-defined]
-        more = ((COUNT, b"%d" % len(self.lines)), (ENCODING, LZ4))
+        more = ((COUNT, b"%d" % len(self.lines)), (ENCODING, LZ4), numbered)
         return Record(EVENTS, self.key, value, headers + more, self.partition)

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tracer.batch import MAX_EVENT_BYTES, Batch, encode_event
 from tracer.errors import Unavailable
 from tracer.keys import Normalise, normal, route
 from tracer.record import CONTROL, EPOCH, EVENTS, IMPORT, KIND, SOURCE, Ack, Headers, Record, partition_of
+from tracer.shed import Shed
 from tracer.sinks.contract import Sink
 
 SECOND = 1_000_000
@@ -85,7 +86,7 @@ class Emitter:
         self._block = block or load
         self._now = 0
         self._open: dict[int, Batch] = {}
-        self._unplaced: deque[tuple[str, bytes, int]] = deque()
+        self._unplaced: deque[tuple[str, bytes, int, int]] = deque()
         self._waiting: deque[Batch] = deque()
         self._unacked: set[Batch] = set()
         self._queued = self._queued_bytes = 0
@@ -95,7 +96,8 @@ class Emitter:
         """A new epoch: everything that markers say starts at nothing."""
         self.epoch = epoch
         self.since = since
-        self.sent = self.shed = 0
+        self.sent = 0
+        self._shed = Shed()
         self._seq = 0
         self._acked: dict[int, int] = {}
         self._skew: int | None = None
@@ -133,11 +135,11 @@ class Emitter:
         self._seq += 1
         now = self._time()
         if full and not self._block:
-            self._give_up(1, now)
+            self._give_up((self._seq,), now)
             return
         self._queued += 1
         self._queued_bytes += len(line) + 1
-        self._unplaced.append((key, line, now))
+        self._unplaced.append((key, line, now, self._seq))
         self._place()
 
     def set_aside(self, body: bytes, reason: str, key: str = "") -> None:
@@ -160,8 +162,8 @@ class Emitter:
         partition = partition_of(placed, self.sink.partitions(EVENTS))
         told = reason[:1000].encode("utf-8", "backslashreplace") or b"no event"
         batch = Batch(partition, placed, self._time(), told)
-        batch.add(body[:MAX_EVENT_BYTES])
         self._seq += 1
+        batch.add(body[:MAX_EVENT_BYTES], self._seq)
         self._queued += 1
         self._queued_bytes += batch.size
         self._unacked.add(batch)
@@ -175,7 +177,7 @@ class Emitter:
         except Unavailable:
             return
         while self._unplaced:
-            routed, line, known = self._unplaced.popleft()
+            routed, line, known, number = self._unplaced.popleft()
             key = routed.encode("utf-8", "surrogatepass")
             partition = partition_of(key, count)
             batch = self._open.get(partition)
@@ -185,7 +187,7 @@ class Emitter:
             if batch is None:
                 batch = self._open[partition] = Batch(partition, key, known)
                 self._unacked.add(batch)
-            batch.add(line)
+            batch.add(line, number)
             if len(batch.lines) >= self._limits.batch_events or known - batch.known >= self._limits.linger > 0:
                 self._hand_over(batch)
 
@@ -220,7 +222,7 @@ class Emitter:
                 self._waiting.appendleft(batch)
             else:  # the log will never take it
                 self._settle(batch)
-                self._give_up(len(batch.lines), batch.known)
+                self._give_up(batch.numbers, batch.known)
 
         return failed
 
@@ -232,9 +234,9 @@ class Emitter:
     def _measure(self, difference: int) -> None:
         self._skew = difference if self._skew is None else min(self._skew, difference)
 
-    def _give_up(self, events: int, known: int) -> None:
-        self.sent += events
-        self.shed += events
+    def _give_up(self, numbers: Sequence[int], known: int) -> None:
+        self.sent += len(numbers)
+        self._shed.add(numbers)
         self._shed_at = known if self._shed_at is None else min(self._shed_at, known)
 
     def flush(self, timeout: float = 30.0) -> None:
@@ -256,6 +258,20 @@ class Emitter:
             raise Unavailable(f"{self.sink.name}: {self._queued} events are not acknowledged yet")
 
     # What the source says of itself
+
+    @property
+    def shed(self) -> int:
+        """Events given up under this epoch."""
+        return self._shed.count
+
+    @property
+    def accounted(self) -> int:
+        """Every running number up to this one was acknowledged or shed. ``sent`` is no such bound: what is sent later to another
+        partition may be acknowledged before it."""
+        first = [batch.numbers[0] for batch in self._unacked]
+        if self._unplaced:
+            first.append(self._unplaced[0][3])
+        return min(first, default=self._seq + 1) - 1
 
     @property
     def through(self) -> int:
@@ -293,7 +309,8 @@ class Emitter:
         if self._hello != "acknowledged" or self._marker_pending:
             return
         if self._shed_at is not None and not (self._unacked or self._unplaced):
-            self._say(self.marker(), on_ack=lambda _: self._renew(), on_error=lambda _: self._marker_done())
+            told = self._seq
+            self._say(self.marker(), on_ack=lambda _: self._renew(told), on_error=lambda _: self._marker_done())
         elif self._now >= self._next_marker:
             self._next_marker = self._now + self.every
             self._say(self.marker(), on_ack=lambda _: self._marker_done(), on_error=lambda _: self._marker_done())
@@ -321,10 +338,10 @@ class Emitter:
     def _marker_done(self) -> None:
         self._marker_pending = False
 
-    def _renew(self) -> None:
-        """The queue is empty again after something was shed, and the log knows how far this epoch got."""
+    def _renew(self, told: int) -> None:
+        """The queue is empty again after something was shed, and the log knows how far this epoch got: up to number ``told``."""
         self._marker_done()
-        if not (self._unacked or self._unplaced):
+        if self._seq == told and not (self._unacked or self._unplaced):
             epoch = max(self._time(), self.epoch) + 1  # after all that the old one carried
             self._begin(epoch, epoch)
             self._speak()
@@ -346,6 +363,8 @@ class Emitter:
             "skew": self._skew,
             "sent": self.sent,
             "shed": self.shed,
+            "shed_ranges": self._shed.ranges(),
+            "accounted": self.accounted,
         }
 
     def goodbye(self, state: str = "open", through: int | None = None, timeout: float = 30.0) -> list[Ack]:

@@ -7,6 +7,7 @@ test holds the two together.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 from zlib import crc32
 
@@ -29,12 +30,32 @@ IMPORT = "ls-import"
 """``1``: what the record brings counts as recorded when it happened, not when it was appended."""
 REASON = "ls-reason"
 """Why the body makes no event, as its sender knows already: it is quarantined as it is, and counted."""
+SEQ = "ls-seq"
+"""The running numbers of its lines, as `pack_numbers` writes them, so that what cannot be read can still be counted. Always the
+last header: readers keep what the others say by their bytes, and this one is never twice the same."""
 ENCODING = "content-encoding"
 LZ4 = b"lz4"
 
 KINDS = ("event", "link", "conflict", "decision", "rejudge", "forget")
 
 Headers = tuple[tuple[str, bytes], ...]
+
+
+def pack_numbers(numbers: Iterable[int]) -> bytes:
+    """Ascending numbers as the steps from each to the next, equal steps counted: 7, 8, 9, 12 is ``7,1x2,3``.
+
+    An emitter's numbers run over all partitions, so those of one record have gaps: 200 of every twelfth are 8 bytes, of a hashed
+    twelfth about 450.
+    """
+    steps: list[list[int]] = []
+    last = 0
+    for number in numbers:
+        if steps and steps[-1][0] == number - last:
+            steps[-1][1] += 1
+        else:
+            steps.append([number - last, 1])
+        last = number
+    return ",".join(str(step) if times == 1 else f"{step}x{times}" for step, times in steps).encode()
 
 
 class Record(NamedTuple):

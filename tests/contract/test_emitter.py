@@ -81,7 +81,7 @@ def events_of(record: LogRecord) -> list[Observed]:
 
 
 def test_header_names_are_those_of_the_contract() -> None:
-    for name in ("KIND", "SOURCE", "EPOCH", "DEPTH", "VIA", "COUNT", "IMPORT", "ENCODING"):
+    for name in ("KIND", "SOURCE", "EPOCH", "DEPTH", "VIA", "COUNT", "IMPORT", "ENCODING", "SEQ"):
         assert getattr(tracer.record, name) == getattr(schemas.wire, name), name
 
 
@@ -127,7 +127,7 @@ def test_a_single_event_is_plain_json() -> None:
     world.emitter.flush()
     (record,) = world.records()
     assert json.loads(record.value)["error"] == "größer als erlaubt"
-    assert [name for name, _ in record.headers] == ["ls-kind", "ls-source", "ls-epoch"]
+    assert [name for name, _ in record.headers] == ["ls-kind", "ls-source", "ls-epoch", "ls-seq"]
 
 
 @pytest.mark.parametrize(

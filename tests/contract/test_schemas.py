@@ -277,6 +277,7 @@ def test_the_topics_are_those_of_the_code() -> None:
     assert set(topics[record.EVENTS]["kinds"]) == set(record.KINDS)
     assert set(TOPICS["headers"]) == {
         record.KIND, record.SOURCE, record.EPOCH, record.DEPTH, record.VIA, record.COUNT, record.IMPORT, record.ENCODING,
+        record.SEQ,
     }  # fmt: skip
 
 

@@ -366,9 +366,28 @@ def test_lz4_is_read_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             decompress(value, encoding)
 
 
+@given(
+    st.lists(st.one_of(st.integers(1, 40), st.integers(1, 2**53 - 1)), min_size=1, max_size=60, unique=True).map(sorted)
+)
+def test_numbers_of_lines_come_back_as_they_were_packed(numbers: list[int]) -> None:
+    packed = record.pack_numbers(numbers)
+    assert wire.unpack_numbers(packed) == tuple(numbers)
+    assert record.pack_numbers(range(7, 10_007)) == b"7,1x9999"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"0", b"1,0", b"-1", b"1x0", b"1x", b"x3", b"1,,2", b"1x100001", b"9007199254740992", b"1x99999,1x99999", b"9" * 40,
+     b"\xff", b"9007199254740991x2", "¹".encode(), b"1 ,2", b"1\n"],
+)  # fmt: skip
+def test_numbers_that_make_no_sense_are_none(text: bytes) -> None:
+    assert wire.unpack_numbers(text) == ()
+
+
 def test_header_names_are_those_of_the_tracer() -> None:
-    assert (wire.KIND, wire.SOURCE, wire.EPOCH, wire.DEPTH, wire.VIA, wire.COUNT, wire.IMPORT, wire.ENCODING) == (
+    assert (wire.KIND, wire.SOURCE, wire.EPOCH, wire.DEPTH, wire.VIA, wire.COUNT, wire.IMPORT, wire.ENCODING, wire.SEQ) == (
         record.KIND, record.SOURCE, record.EPOCH, record.DEPTH, record.VIA, record.COUNT, record.IMPORT, record.ENCODING,
+        record.SEQ,
     )  # fmt: skip
 
 
