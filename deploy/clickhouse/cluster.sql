@@ -283,3 +283,22 @@ ENGINE = ReplicatedReplacingMergeTree
 PRIMARY KEY (key_type, transaction_id)
 ORDER BY (key_type, transaction_id, id, body, source, epoch, recorded_at, via)
 SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
+
+-- 0012_audit
+CREATE TABLE IF NOT EXISTS accounts ON CLUSTER `lastseen`
+(
+    source String,
+    epoch  Int64,
+    how    LowCardinality(String) COMMENT 'expired, forgotten, repeated: the same observation is stored under another number',
+    first  Int64,
+    last   Int64 COMMENT 'included',
+    at     DateTime64(6, 'UTC') COMMENT 'when that was found'
+)
+ENGINE = ReplicatedReplacingMergeTree
+ORDER BY (source, epoch, how, first, last)
+SETTINGS fsync_after_insert = 1, replicated_deduplication_window = 0;
+ALTER TABLE quarantine ON CLUSTER `lastseen` ADD COLUMN IF NOT EXISTS numbers Array(Int64) CODEC(Delta, ZSTD(1)) COMMENT 'running numbers';
+ALTER TABLE sources ON CLUSTER `lastseen`
+    ADD COLUMN IF NOT EXISTS owed Int64 COMMENT 'every running number up to it must be found: settled',
+    ADD COLUMN IF NOT EXISTS numbered Bool COMMENT 'the source says so itself; else it is what it says it sent',
+    ADD COLUMN IF NOT EXISTS shed_ranges Array(Tuple(Int64, Int64)) COMMENT 'running numbers: first, last';

@@ -170,12 +170,14 @@ class ControlFold:
             epoch.every = record.every
         if record.skew is not None:
             epoch.skew = record.skew if epoch.skew is None else min(epoch.skew, record.skew)
-        epoch.sent, epoch.shed = max(epoch.sent, record.sent), max(epoch.shed, record.shed)
+        epoch.count(record.sent, record.shed, record.shed_ranges)
+        epoch.numbered = epoch.numbered or record.accounted is not None
         for partition, offset_after in record.acked.items():
             epoch.acked[partition] = max(offset_after, epoch.acked.get(partition, 0))
         epoch.goodbye = record.state if isinstance(record, Goodbye) else ""
         epoch.goodbye_settled = False
-        epoch.add(Mark(record.through, dict(epoch.acked), isinstance(record, Goodbye)))
+        accounted = record.sent if record.accounted is None else record.accounted
+        epoch.add(Mark(record.through, dict(epoch.acked), isinstance(record, Goodbye), accounted))
         self._unsettled[epoch.source, epoch.epoch] = None
         self._settle(epoch)
 
@@ -239,7 +241,7 @@ class ControlFold:
                 return
             epoch.pending.popleft()
             epoch.round, epoch.targets = None, {}
-            epoch.settled = max(epoch.settled, mark.through)
+            epoch.settled, epoch.owed = max(epoch.settled, mark.through), max(epoch.owed, mark.accounted)
             if mark.goodbye and epoch.goodbye and not epoch.pending:
                 epoch.goodbye_settled = True
         self._unsettled.pop((epoch.source, epoch.epoch), None)

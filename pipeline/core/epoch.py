@@ -7,21 +7,26 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pipeline.core.hearing import FOREVER, NEVER, SKEW_LIMIT, Interval
+from pipeline.core.ranges import Range, union
 
 # A marker more than this many is thinned out: behind by hours, a source's clock moves in larger steps, and memory is bound.
 MAX_PENDING = 512
 # No source's lease is shorter: what a lease runs on is written by workers every two seconds where nobody else speaks.
 SHORTEST_LEASE = 6_000_000
+# Of the numbers that were shed; an emitter tells 500. What is beyond stays counted.
+MAX_SHED_RANGES = 10_000
 
 Offsets = dict[int, int]
 
 
 class Mark(NamedTuple):
-    """A marker that waits to be settled: what it vouches for, by the offsets that must have been processed."""
+    """A marker that waits to be settled: what it vouches for, by the offsets that must have been processed. ``accounted``: up to
+    which running number."""
 
     through: int
     acked: Offsets
     goodbye: bool = False
+    accounted: int = 0
 
 
 @dataclass(slots=True)
@@ -50,8 +55,9 @@ class Epoch:
 
     ``settled``: the greatest ``through`` that was settled, ``NEVER`` before. ``last_at``: control time of its last record or
     renewal. ``expired_at``: when its lease ended; ``ended_by``: a new epoch of its name; ``gone_at``, and ``gone_told`` where a
-    record says so. ``shed`` is counted only: ``through`` never skips what was not sent. ``back_from``: what it had vouched for
-    when it came back after a goodbye.
+    record says so. ``shed`` is counted only: ``through`` never skips what was not sent; which they were is in ``shed_ranges``.
+    ``owed``: every running number up to it must be found by the audit, as the last settled marker has it; ``numbered``: the
+    source says so itself. ``back_from``: what it had vouched for when it came back after a goodbye.
     """
 
     source: str
@@ -66,6 +72,9 @@ class Epoch:
     skew: int | None = None
     sent: int = 0
     shed: int = 0
+    shed_ranges: tuple[Range, ...] = ()
+    numbered: bool = False
+    owed: int = 0
     through: int = NEVER
     settled: int = NEVER
     acked: Offsets = field(default_factory=dict)
@@ -190,6 +199,12 @@ class Epoch:
         self.last_at = at
         self.expired_at = self.gone_at = self.ended_by = None
         self.gone_told = False
+
+    def count(self, sent: int, shed: int, shed_ranges: tuple[Range, ...]) -> None:
+        """What a marker says it has sent and shed: cumulative, and a marker may come after one that says more."""
+        self.sent, self.shed = max(self.sent, sent), max(self.shed, shed)
+        if shed_ranges and shed_ranges != self.shed_ranges:
+            self.shed_ranges = tuple(union(self.shed_ranges, shed_ranges)[:MAX_SHED_RANGES])
 
     def add(self, mark: Mark) -> None:
         self.through = max(self.through, mark.through)

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from pipeline.store.accounts import AccountRow, Accounts
 from pipeline.store.retention import Retention
 from pipeline.store.takeover import Takeover
 from schemas.verdict import Wait
@@ -33,12 +34,12 @@ Transaction = tuple[str, str]
 # Key type of rows for transactions that no flow judged: they have no verdict by which their partition's next owner would know that
 # they have events. (To ask the events themselves took 0.27 s a partition among 5M, ten times as long.)
 UNJUDGED = "(no flow)"
-
-
 # ``LinkRow.by`` of a person's word.
 DECISION = "(decision)"
 # Key type and value.
 Alias = tuple[str, str]
+
+
 class EventRow(NamedTuple):
     """An event of a transaction. ``body``: its JSON as received (``source``/``epoch`` may be missing there: columns rule)."""
 
@@ -123,8 +124,6 @@ class ParkedRow(NamedTuple):
     partition: int
     event: Observed
     body: bytes
-
-
     kept_at: int = 0
 
 
@@ -169,9 +168,11 @@ class Unlinked(NamedTuple):
     newest: int
     samples: tuple[ParkedRow, ...]
     by_age: tuple[int, ...] = ()
+
+
 class QuarantineRow(NamedTuple):
     """Bytes that made no event. ``id``: topic:partition:offset:place. ``state``: kept, retried or dropped (the greatest
-    ``version`` wins)."""
+    ``version`` wins). ``numbers``: the running numbers that its source gave what is in it, where that is known."""
 
     id: str
     at: int
@@ -184,12 +185,15 @@ class QuarantineRow(NamedTuple):
     headers: str = "{}"
     state: str = "kept"
     version: int = 0
+    numbers: tuple[int, ...] = ()
 
 
 class SourceRow(NamedTuple):
     """A source's epoch as the fold of control has it. ``state``: live, silent, open, closed, gone, ended, distrusted.
 
     The row with the greatest ``updated_at`` (control time) per (source, epoch) wins. ``position``: offset in control, breaks ties.
+    ``owed``: every running number up to it must be found by the audit (settled); ``numbered``: the source says so itself, else
+    it is how many it says it sent. ``shed_ranges``: running numbers of what was shed, as far as told.
     """
 
     source: str
@@ -206,6 +210,9 @@ class SourceRow(NamedTuple):
     shed: int
     updated_at: int
     position: int = 0
+    owed: int = 0
+    numbered: bool = False
+    shed_ranges: tuple[tuple[int, int], ...] = ()
 
 
 class HearingRow(NamedTuple):
@@ -246,16 +253,17 @@ class Writer(Protocol):
     def write_flips(self, rows: Sequence[FlipRow]) -> None: ...
     def write_keys(self, rows: Sequence[KeyRow]) -> None: ...
     def write_parked(self, rows: Sequence[ParkedRow]) -> None: ...
+    def write_links(self, rows: Sequence[LinkRow]) -> None: ...
+    def write_disputes(self, rows: Sequence[DisputeRow]) -> None: ...
     def write_quarantine(self, rows: Sequence[QuarantineRow]) -> None: ...
     def write_sources(self, rows: Sequence[SourceRow]) -> None: ...
     def write_hearing(self, rows: Sequence[HearingRow]) -> None: ...
+    def write_accounts(self, rows: Sequence[AccountRow]) -> None: ...
 
 
-class Reader(Takeover, Protocol):
+class Reader(Takeover, Accounts, Protocol):
     def load_events(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[Observed]]:
         """All observations of each transaction, in any order: one per event id, ``Observed.content()`` and ``via``, the first
-    def write_links(self, rows: Sequence[LinkRow]) -> None: ...
-    def write_disputes(self, rows: Sequence[DisputeRow]) -> None: ...
         recorded. ``State`` takes the winner of an id. Every transaction asked for is in the answer, unknown ones with an empty
         list; so for ``load_verdicts``."""
         ...

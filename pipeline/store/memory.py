@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from pipeline.store.accounts import AccountRow
+from pipeline.store.accounts_memory import MemoryAccounts
 from pipeline.store.contract import (
     UNJUDGED,
     EventRow,
@@ -31,15 +33,15 @@ from schemas.wire import Observed
 Row = TypeVar("Row", VerdictRow, FlipRow, QuarantineRow, SourceRow)
 
 
-class MemoryStore(MemoryRetention):
+class MemoryStore(MemoryAccounts, MemoryRetention):
     """Everything in dicts by identity. Not durable; one process."""
 
     name = "the store in memory"
 
     def __init__(self, before: Callable[[str], None] | None = None):
+        super().__init__()
         self._before = before or (lambda _: None)
         self._events: dict[Transaction, dict[tuple[object, ...], None]] = defaultdict(dict)
-        super().__init__()
         self._verdicts: dict[Transaction, dict[str, VerdictRow]] = defaultdict(dict)
         self._flips: dict[tuple[str, str, str], dict[int, FlipRow]] = defaultdict(dict)
         self._keys: dict[str, dict[tuple[str, ...], KeyRow]] = defaultdict(dict)
@@ -47,6 +49,7 @@ class MemoryStore(MemoryRetention):
         self._quarantine: dict[str, QuarantineRow] = {}
         self._sources: dict[tuple[str, int], SourceRow] = {}
         self._hearing: dict[tuple[object, ...], set[HearingRow]] = defaultdict(set)
+        self._accounts: dict[tuple[object, ...], AccountRow] = {}
 
     def write_events(self, rows: Sequence[EventRow]) -> None:
         self._before("write_events")

@@ -123,16 +123,15 @@ class ClickHouseReader:
             yield from ((row, row.number <= last.get(row[:3], row.number)) for row in chunk)
 
     def sources(self) -> list[SourceRow]:
-        return sorted(SourceRow(*row)._replace(systems=tuple(row[2])) for row in self._client.rows(queries.SOURCES))
+        return sorted(map(_source, self._client.rows(queries.SOURCES)))
 
     def hearing(self, as_of: int = 0) -> list[HearingRow]:
         return [HearingRow(*row) for row in self._client.rows(queries.HEARING, {"as_of": as_of})]
 
     def quarantine(self, ids: Sequence[str] = (), *, source: str = "", limit: int = 100) -> list[QuarantineRow]:
         parameters = {"ids": list(ids), "source": source, "limit": limit}
-        return [
-            QuarantineRow(*row) for row in self._client.rows(queries.QUARANTINE, parameters, binary=("payload", "key"))
-        ]
+        rows = self._client.rows(queries.QUARANTINE, parameters, binary=("payload", "key"))
+        return [QuarantineRow(*row)._replace(numbers=tuple(row[-1])) for row in rows]
 
     def count_quarantine(self) -> Mapping[tuple[str, str], int]:
         return {(source, reason): count for source, reason, count in self._client.rows(queries.COUNT_QUARANTINE)}
@@ -149,6 +148,12 @@ def _verdict(row: tuple[Any, ...]) -> VerdictRow:
 def _flip(row: tuple[Any, ...]) -> FlipRow:
     flip = FlipRow(*row)
     return flip._replace(findings=tuple(flip.findings))
+
+
+def _source(row: tuple[Any, ...]) -> SourceRow:
+    source = SourceRow(*row)
+    ranges = tuple((first, last) for first, last in source.shed_ranges)
+    return source._replace(systems=tuple(source.systems), shed_ranges=ranges)
 
 
 def grouped(transactions: Iterable[Transaction]) -> Iterator[tuple[str, list[str]]]:

@@ -63,6 +63,9 @@ def _source_rows(fold: ControlFold) -> dict[tuple[str, int], SourceRow]:
             sent=epoch.sent,
             shed=epoch.shed,
             updated_at=0,
+            owed=epoch.owed,
+            numbered=epoch.numbered,
+            shed_ranges=epoch.shed_ranges,
         )
         for key, epoch in fold.epochs.items()
     }
