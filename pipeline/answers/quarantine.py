@@ -10,14 +10,14 @@ from pipeline.errors import Invalid
 from pipeline.store.contract import QuarantineRow, Reader, Store
 from schemas import wire
 from schemas.times import format_time
-from tracer.record import EVENTS, REASON, Headers, Record
+from tracer.record import EVENTS, REASON, Headers, Record, pack_numbers
 
 COLUMNS = ("id", "at", "source", "epoch", "reason", "field", "state", "bytes")
 ALL = 1_000_000
 _BATCH = 500
 _LZ4_MAGIC = b"\x04\x22\x4d\x18"
 # What was said of the record as it travelled, and is not true of the next one.
-_NOT_AGAIN = frozenset((REASON, wire.DEPTH, wire.COUNT))
+_NOT_AGAIN = frozenset((REASON, wire.DEPTH, wire.COUNT, wire.SEQ))
 
 
 def rows(store: Reader, source: str = "", limit: int = 100) -> list[QuarantineRow]:
@@ -102,12 +102,15 @@ def _batches(store: Reader, ids: Sequence[str], source: str, everything: bool) -
 
 def record_of(row: QuarantineRow) -> Record:
     """The record to produce: the payload under its own key, with what the headers said of its source."""
-    packed = row.payload.startswith(_LZ4_MAGIC)
+    packed, said = row.payload.startswith(_LZ4_MAGIC), _headers(row)
     headers: Headers = tuple(
         (name, value.encode("utf-8"))
-        for name, value in _headers(row).items()
+        for name, value in said.items()
         if name not in _NOT_AGAIN and (name != wire.ENCODING or packed)
     )
+    # Of its numbers, those of what was refused: a line of a batch goes by itself now.
+    if row.numbers and wire.SOURCE in said:
+        headers = (*headers, (wire.SEQ, pack_numbers(row.numbers)))
     return Record(EVENTS, row.key, row.payload, headers)
 
 
