@@ -5,16 +5,22 @@ Times are RFC 3339 in UTC. `schema` gives it as JSON Schema. Fields are added, n
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from pipeline.answers.changes import Change, Telling
 from pipeline.answers.remarks import clause
 from pipeline.answers.words import Names
+from pipeline.core.correlate import CLEAR, alias_of, ways
+from pipeline.store.contract import DisputeRow, FlipRow
 from schemas import verdict as v
 from schemas.flow import Flow
+from schemas.joined import address
 from schemas.landscape import Landscape
 from schemas.times import EARLIEST, LATEST, format_time
+from schemas.wire import Observed
 
 
 def _text(time: int) -> str:
@@ -64,7 +70,7 @@ class FindingAnswer(_Part):
 
 
 class HopAnswer(_Part):
-    """One visit to a step; a time is null where the system did not report it."""
+    """One visit to a step; a time is null where the system did not report it. ``known_by``: of its events, as in the evidence."""
 
     step: str
     instance: str
@@ -73,14 +79,17 @@ class HopAnswer(_Part):
     left_at: Instant | None
     outcome: v.Outcome
     attempt: int
+    known_by: tuple[str, ...] = ()
 
 
 class EvidenceAnswer(_Part):
-    """An event that the verdict rests on, by its source."""
+    """An event that the verdict rests on, by its source. ``known_by``: the numbers (``type:value``) by which it came to the
+    transaction, empty where it names it."""
 
     event_id: str
     source: str
     epoch: int
+    known_by: tuple[str, ...] = ()
 
 
 class WitnessAnswer(_Part):
@@ -103,11 +112,46 @@ class SaidAnswer(_Part):
     findings: tuple[str, ...] = ()
 
 
+class ArrivalAnswer(_Part):
+    """An event that came. ``known_by`` as in the evidence."""
+
+    event_id: str
+    step: str
+    system: str
+    phase: str
+    known_by: tuple[str, ...] = ()
+
+
+class ChangeAnswer(_Part):
+    """What was said from ``at`` on, ``before`` ("" for nothing) until then; ``says``: the same in words. ``arrived``: events that
+    had come since what was said before."""
+
+    at: Instant
+    before: str
+    status: str
+    drop: str
+    findings: tuple[str, ...]
+    arrived: tuple[ArrivalAnswer, ...]
+    says: str
+
+
+class ClaimAnswer(_Part):
+    """What is known of a number of its (``type:value``). ``state``: clear; contested, by ``others`` (``type:value``); foreign (it
+    is another's); void (several claim it, it joins nothing). ``holders``: others that have it too and may be the same business,
+    by when they did."""
+
+    alias: str
+    state: str
+    others: tuple[str, ...]
+    holders: dict[str, Instant]
+
+
 class Answer(_Part):
     """Where a transaction is, under one flow.
 
     ``explanation``: two to five sentences, then a line of what to tell the customer. ``as_of``: through when what is said
-    here is known, or the time asked for. ``said``: only with ``--as-of``: what was said then (null: nothing was).
+    here is known, or the time asked for. ``said``: only with ``--as-of``: what was said then (null: nothing was). ``history``,
+    ``claims``: only of ``lookup``: what was said when, and why; whose its numbers are, where that is not plain.
     """
 
     flow: str
@@ -122,11 +166,14 @@ class Answer(_Part):
     evidence: tuple[EvidenceAnswer, ...]
     completeness: tuple[WitnessAnswer, ...]
     as_of: Instant
+    history: Annotated[tuple[ChangeAnswer, ...], Field(description="only of lookup")] = ()
+    claims: Annotated[tuple[ClaimAnswer, ...], Field(description="only of lookup")] = ()
     said: Annotated[SaidAnswer | None, Field(description="only with --as-of")] = None
 
-    def data(self, *, with_said: bool = False) -> dict[str, Any]:
+    def data(self, *, with_said: bool = False, looked_up: bool = False) -> dict[str, Any]:
         """As JSON data."""
-        return self.model_dump(mode="json", exclude=None if with_said else {"said"})
+        without = (set() if with_said else {"said"}) | (set() if looked_up else {"history", "claims"})
+        return self.model_dump(mode="json", exclude=without)
 
 
 def schema() -> dict[str, Any]:
@@ -137,9 +184,15 @@ def schema() -> dict[str, Any]:
 
 
 def answer(
-    transaction: tuple[str, str], verdict: v.Verdict, flow: Flow, landscape: Landscape, explanation: str, as_of: int
+    transaction: tuple[str, str],
+    verdict: v.Verdict,
+    flow: Flow,
+    landscape: Landscape,
+    explanation: str,
+    as_of: int,
+    by: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Answer:
-    """The contract's form of a verdict."""
+    """The contract's form of a verdict. ``by``: `known_by` of its events."""
     names = Names(flow, landscape)
     drops = tuple(_drop(drop) for drop in verdict.drops)
     worst = drops[0] if drops else None
@@ -151,9 +204,9 @@ def answer(
         drop=DropAnswer(**{name: getattr(worst, name) for name in DropAnswer.model_fields}) if worst else None,
         drops=drops,
         findings=tuple(_finding(finding, names) for finding in verdict.findings),
-        path=tuple(_hop(hop) for hop in verdict.hops),
+        path=tuple(_hop(hop, by or {}) for hop in verdict.hops),
         explanation=explanation,
-        evidence=tuple(EvidenceAnswer(event_id=e.event_id, source=e.source, epoch=e.epoch) for e in verdict.evidence),
+        evidence=tuple(_evidence(item, by or {}) for item in verdict.evidence),
         completeness=tuple(_witness(witness) for witness in verdict.completeness),
         as_of=as_of,
     )
@@ -171,14 +224,66 @@ def _finding(finding: v.Finding, names: Names) -> FindingAnswer:
     said = clause(finding, names)
     if finding.instance:
         said += f" [{finding.instance}]"
-    detail = f"{said} ({finding.detail})" if finding.detail else said
+    value = finding.detail.partition(":")[2] or finding.detail
+    detail = f"{said} ({finding.detail})" if value and value not in said else said
     return FindingAnswer(kind=finding.kind, step=finding.step, detail=detail)
 
 
-def _hop(hop: v.Hop) -> HopAnswer:
+def _evidence(item: v.Evidence, by: Mapping[str, tuple[str, ...]]) -> EvidenceAnswer:
+    return EvidenceAnswer(
+        event_id=item.event_id, source=item.source, epoch=item.epoch, known_by=by.get(item.event_id, ())
+    )
+
+
+def known_by(events: Iterable[Observed]) -> dict[str, tuple[str, ...]]:
+    """By event id, for those that do not name their transaction, the numbers by which they came to it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for event in events:
+        by = (*found.get(event.id, ()), *map(alias_of, ways(event.via)))
+        if by:
+            found[event.id] = tuple(dict.fromkeys(by))
+    named = {event.id for event in events if not event.via}
+    return {name: by for name, by in found.items() if name not in named}
+
+
+def history(found: Iterable[Change], telling: Telling) -> tuple[ChangeAnswer, ...]:
+    """What was said when, and why."""
+    return tuple(
+        ChangeAnswer(
+            at=one.flip.at, before=one.flip.before, status=one.flip.status, drop=place(one.flip), findings=one.flip.findings,
+            arrived=tuple(_arrival(event) for event in one.arrived), says=telling.change(one),
+        )
+        for one in found
+    )  # fmt: skip
+
+
+def _arrival(event: Observed) -> ArrivalAnswer:
+    by = tuple(map(alias_of, ways(event.via)))
+    return ArrivalAnswer(event_id=event.id, step=event.step, system=event.system, phase=event.phase, known_by=by)
+
+
+def claims(disputes: Iterable[DisputeRow]) -> tuple[ClaimAnswer, ...]:
+    """Of the numbers of which there is anything to say."""
+    return tuple(
+        ClaimAnswer(
+            alias=address(row.alias_type, row.alias), state=row.state, others=row.others,
+            holders={address(row.key_type, other): at for other, at in row.holders},
+        )
+        for row in disputes
+        if row.state != CLEAR or row.holders
+    )  # fmt: skip
+
+
+def place(flip: FlipRow) -> str:
+    """ "in_transit placed..paid", "" where there is no drop."""
+    return f"{flip.drop_kind} {flip.drop_from or '?'}..{flip.drop_to}" if flip.drop_kind else ""
+
+
+def _hop(hop: v.Hop, by: Mapping[str, tuple[str, ...]]) -> HopAnswer:
+    numbers = dict.fromkeys(number for event in hop.events for number in by.get(event, ()))
     return HopAnswer(
         step=hop.step, instance=hop.instance, system=hop.system, arrived_at=hop.arrived_at, left_at=hop.left_at,
-        outcome=hop.outcome, attempt=hop.attempt,
+        outcome=hop.outcome, attempt=hop.attempt, known_by=tuple(numbers),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from schemas.flow import Flow
 from schemas.landscape import Landscape
 from schemas.verdict import Drop, DropKind, FindingKind, Outcome, Status, Verdict
 
+MOST = 5
 _FATES = {
     Status.LOST: ("is lost", "are lost"),
     Status.STALLED: ("is stuck", "are stuck"),
@@ -39,16 +40,26 @@ class Explanation:
 
 
 def explain(
-    verdict: Verdict, flow: Flow, landscape: Landscape, *, transaction_id: str, now: int, known_through: int = 0
+    verdict: Verdict,
+    flow: Flow,
+    landscape: Landscape,
+    *,
+    transaction_id: str,
+    now: int,
+    known_through: int = 0,
+    changed: str = "",
 ) -> Explanation:
     """Say ``verdict``. ``now``: µs, what "2 hours ago" counts from (an answer as of a time: that time). ``known_through``: µs,
-    through when everything is known that was reported; 0 where that is not said."""
+    through when everything is known that was reported; 0 where that is not said. ``changed``: what this corrects, as a clause."""
     case = Case(verdict, flow, Names(flow, landscape), Clock.of(now, landscape), transaction_id, known_through)
     if verdict.excluded:
         said = [f"{case.subject} is a test, so it is counted but not watched", f"it was last heard of {_last(case)}"]
         return Explanation(tuple(map(sentence, said)), "Nothing: this is not a customer's own.")
-    said = [_headline(case), _place(case), sure(case), _others(case), remarks(verdict, case.names, flow)]
-    return Explanation(tuple(sentence(text) for text in said if text), sentence(advice(case)))
+    said = [_headline(case), _place(case), sure(case), _others(case), changed, remarks(verdict, case.names, flow)]
+    told = [sentence(text) for text in said if text]
+    if changed and len(told) > MOST:
+        told.remove(sentence(changed))
+    return Explanation(tuple(told), sentence(advice(case)))
 
 
 def unexplained(flow: str) -> Explanation:

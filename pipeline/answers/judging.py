@@ -15,10 +15,11 @@ from pipeline.core.hearing import NEVER, Knowledge
 from pipeline.core.judge import judge, meets
 from pipeline.core.knowledge import knowledge_from_facts
 from pipeline.core.plan import plan_of
-from pipeline.core.state import State
-from pipeline.store.contract import Reader, Transaction, VerdictRow
+from pipeline.core.state import Dispute, State
+from pipeline.store.contract import DisputeRow, Reader, Transaction, VerdictRow
 from schemas.errors import Invalid
 from schemas.flow import Flow, Flows
+from schemas.joined import address
 from schemas.landscape import Landscape
 from schemas.verdict import VERDICT, Drop, DropKind, Finding, FindingKind, Status, Verdict, Witness
 from schemas.wire import Observed
@@ -87,11 +88,15 @@ class Bench:
         facts = [row[:4] + row[5:8] for row in self.store.hearing(as_of)]
         return knowledge_from_facts(facts, self.landscape, self.flows)
 
-    def state(self, transaction: Transaction, events: Iterable[Observed]) -> State:
+    def state(self, transaction: Transaction, events: Iterable[Observed], disputes: Iterable[DisputeRow] = ()) -> State:
+        """``disputes``: what it was told of the aliases that it claims, by which its events count or not."""
         kind, id_ = transaction
         names = self.flows.by_key.get(kind, ())
         types = {one for name in names for flow in self.flows.versions[name] for one in plan_of(flow).instance_types}
-        return State.of(kind, id_, events, tuple(sorted(types)))
+        state = State.of(kind, id_, events, tuple(sorted(types)))
+        for row in disputes:
+            state.learn(address(row.alias_type, row.alias), Dispute(row.state, row.version, row.others, row.holders))
+        return state
 
     def _version(self, row: VerdictRow) -> Flow | None:
         return next((f for f in self.flows.versions.get(row.flow, ()) if f.version == row.flow_version), None)
@@ -108,14 +113,20 @@ class Bench:
             if meets(state, flow, knowledge):
                 yield flow, judge(state, flow, knowledge)
 
-    def told(self, row: VerdictRow, events: Sequence[Observed], knowledge: Knowledge) -> tuple[Flow, Verdict]:
+    def told(
+        self,
+        row: VerdictRow,
+        events: Sequence[Observed],
+        knowledge: Knowledge,
+        disputes: Sequence[DisputeRow] = (),
+    ) -> tuple[Flow, Verdict]:
         """The stored verdict, with what is derived from events: hops, edges, evidence; heard as is known now. Of a flow
         that is not known, what is stored, under a stand-in without steps."""
         flow, said = self.flow_of(row), stored_verdict(row)
         said = replace(said, completeness=tuple(_heard_now(witness, knowledge) for witness in said.completeness))
         if flow is None:
             return stand_in(row), said
-        derived = judge(self.state((row.key_type, row.transaction_id), events), flow, knowledge)
+        derived = judge(self.state((row.key_type, row.transaction_id), events, disputes), flow, knowledge)
         return flow, replace(
             said,
             hops=derived.hops,

@@ -6,15 +6,18 @@ customer, a number used by two key types) yields them all, newest first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from pipeline.answers.answer import Answer, SaidAnswer, answer
+from pipeline.answers.answer import Answer, SaidAnswer, answer, claims, history, known_by, place
+from pipeline.answers.changes import Change, Telling, changes, correction
 from pipeline.answers.explain import Explanation, explain, unexplained
 from pipeline.answers.judging import Bench, chunks, is_stand_in, known_through, stand_in, stored_verdict
+from pipeline.answers.words import Clock, Names
 from pipeline.core.hearing import Knowledge
 from pipeline.errors import Invalid
-from pipeline.store.contract import UNJUDGED, Alias, FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
+from pipeline.store.contract import UNJUDGED, Alias, DisputeRow, FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
 from schemas.flow import Flow
 from schemas.verdict import Verdict
 from schemas.wire import Observed
@@ -24,8 +27,8 @@ from schemas.wire import Observed
 class Found:
     """One transaction under one flow, with all that a page about it shows.
 
-    ``events``: those recorded by then, earliest first. ``flips``: what was said when, up to then. ``as_of``: µs asked for,
-    0 for now.
+    ``events``: those recorded by then, earliest first. ``flips``: what was said when, up to then; ``changes``: the same, and what
+    had come to know. ``disputes``: what it was told of its numbers. ``as_of``: µs asked for, 0 for now.
     """
 
     transaction: Transaction
@@ -36,6 +39,8 @@ class Found:
     events: tuple[Observed, ...]
     keys: tuple[KeyRow, ...]
     flips: tuple[FlipRow, ...]
+    changes: tuple[Change, ...] = ()
+    disputes: tuple[DisputeRow, ...] = ()
     as_of: int = 0
 
 
@@ -58,11 +63,15 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
     for row in bench.store.keys_of(shown):
         if row.key_type != UNJUDGED:
             keys.setdefault((row.transaction_type, row.transaction_id), []).append(row)
+    disputes = bench.store.load_disputes(shown, as_of)
     knowledge = bench.knowledge(as_of)
     found: list[Found] = []
     for transaction in shown:
         make = _as_of if as_of else _now
-        found.extend(make(bench, transaction, events.get(transaction, []), keys.get(transaction, []), knowledge, as_of))
+        known = _Known(
+            transaction, events.get(transaction, []), keys.get(transaction, []), disputes.get(transaction, [])
+        )
+        found.extend(make(bench, known, knowledge, as_of))
     found.sort(key=lambda one: -one.verdict.started_at)
     return found, len(ordered)
 
@@ -108,38 +117,45 @@ def _newest_first(
     return sorted(transactions, key=lambda transaction: (-started[transaction], transaction))
 
 
-def _now(
-    bench: Bench, transaction: Transaction, events: list[Observed], keys: list[KeyRow], knowledge: Knowledge, _: int
-) -> Iterator[Found]:
+class _Known(NamedTuple):
+    """What the store holds of one transaction, but for what was said of it."""
+
+    transaction: Transaction
+    events: list[Observed]
+    keys: list[KeyRow]
+    disputes: list[DisputeRow]
+
+
+def _now(bench: Bench, known: _Known, knowledge: Knowledge, _: int) -> Iterator[Found]:
     """What is said now; judged here only where no worker has judged it yet."""
-    rows = bench.store.load_verdicts([transaction]).get(transaction, [])
-    flips = bench.store.flips(transaction)
+    rows = bench.store.load_verdicts([known.transaction]).get(known.transaction, [])
+    flips = bench.store.flips(known.transaction)
     now = bench.clock()
-    told = [bench.told(row, events, knowledge) for row in rows]
-    for flow, verdict in told or bench.judged(bench.state(transaction, events), knowledge):
+    told = [bench.told(row, known.events, knowledge, known.disputes) for row in rows]
+    state = bench.state(known.transaction, known.events, known.disputes)
+    for flow, verdict in told or bench.judged(state, knowledge):
         said = [flip for flip in flips if flip.flow == flow.flow]
-        yield _found(bench, transaction, flow, verdict, events, keys, said, known_through(knowledge, now), now)
+        yield _found(bench, known, flow, verdict, said, known_through(knowledge, now), now)
 
 
-def _as_of(
-    bench: Bench, transaction: Transaction, events: list[Observed], keys: list[KeyRow], knowledge: Knowledge, as_of: int
-) -> Iterator[Found]:
+def _as_of(bench: Bench, known: _Known, knowledge: Knowledge, as_of: int) -> Iterator[Found]:
     """Judged again on what was recorded by then, beside what was said then."""
-    known = [event for event in events if event.recorded_at <= as_of]
-    if not known:
+    known = known._replace(events=[event for event in known.events if event.recorded_at <= as_of])
+    if not known.events:
         return
+    transaction = known.transaction
     rows = {row.flow: row for row in bench.store.load_verdicts([transaction]).get(transaction, [])}
     flips = [flip for flip in bench.store.flips(transaction) if flip.at <= as_of]
-    state = bench.state(transaction, known)
+    state = bench.state(transaction, known.events, known.disputes)
     ended = any(row.ended_at and row.ended_at <= as_of for row in rows.values())
     for flow, verdict in bench.judged(state, knowledge, ended=ended):
         said = [flip for flip in flips if flip.flow == flow.flow]
-        yield _found(bench, transaction, flow, verdict, known, keys, said, as_of, as_of, as_of)
+        yield _found(bench, known, flow, verdict, said, as_of, as_of, as_of)
     for row in rows.values():
         if bench.flow_of(row) is None:
             said = [flip for flip in flips if flip.flow == row.flow]
             verdict = stored_verdict(_as_said(row, said[-1] if said else None))
-            yield _found(bench, transaction, stand_in(row), verdict, known, keys, said, as_of, as_of, as_of)
+            yield _found(bench, known, stand_in(row), verdict, said, as_of, as_of, as_of)
 
 
 def _as_said(row: VerdictRow, flip: FlipRow | None) -> VerdictRow:
@@ -155,33 +171,51 @@ def _as_said(row: VerdictRow, flip: FlipRow | None) -> VerdictRow:
 
 def _found(
     bench: Bench,
-    transaction: Transaction,
+    known: _Known,
     flow: Flow,
     verdict: Verdict,
-    events: Iterable[Observed],
-    keys: Iterable[KeyRow],
     flips: Sequence[FlipRow],
     through: int,
     now: int,
     as_of: int = 0,
 ) -> Found:
-    ordered = tuple(sorted(events, key=lambda event: (event.time, event.id)))
-    words = _words(bench, verdict, flow, transaction, now, through)
-    told = answer(transaction, verdict, flow, bench.landscape, words.text, through)
-    if as_of and flips:
-        told = told.model_copy(update={"said": _said(flips[-1])})
-    return Found(transaction, flow, verdict, words, told, ordered, tuple(keys), tuple(flips), as_of)
+    ordered = tuple(sorted(known.events, key=lambda event: (event.time, event.id)))
+    found = changes(flips, ordered, known.disputes)
+    words = _words(bench, verdict, flow, known.transaction, now, through, found)
+    told = answer(known.transaction, verdict, flow, bench.landscape, words.text, through, known_by(ordered))
+    told = told.model_copy(
+        update={
+            "history": history(found, Telling(Names(flow, bench.landscape), Clock.of(now, bench.landscape))),
+            "claims": claims(known.disputes),
+            **({"said": _said(flips[-1])} if as_of and flips else {}),
+        }
+    )
+    return Found(
+        known.transaction, flow, verdict, words, told, ordered, tuple(known.keys), tuple(flips), found,
+        tuple(known.disputes), as_of,
+    )  # fmt: skip
 
 
-def _words(bench: Bench, verdict: Verdict, flow: Flow, transaction: Transaction, now: int, through: int) -> Explanation:
+def _words(
+    bench: Bench,
+    verdict: Verdict,
+    flow: Flow,
+    transaction: Transaction,
+    now: int,
+    through: int,
+    found: Sequence[Change] = (),
+) -> Explanation:
     if is_stand_in(flow):
         return unexplained(flow.flow)
-    return explain(verdict, flow, bench.landscape, transaction_id=transaction[1], now=now, known_through=through)
+    telling = Telling(Names(flow, bench.landscape), Clock.of(now, bench.landscape), plain=True)
+    return explain(
+        verdict, flow, bench.landscape, transaction_id=transaction[1], now=now, known_through=through,
+        changed=correction(found, telling),
+    )  # fmt: skip
 
 
 def _said(flip: FlipRow) -> SaidAnswer:
-    place = f"{flip.drop_kind} {flip.drop_from or '?'}..{flip.drop_to}" if flip.drop_kind else ""
-    return SaidAnswer(status=flip.status, since=flip.at, drop=place, findings=flip.findings)
+    return SaidAnswer(status=flip.status, since=flip.at, drop=place(flip), findings=flip.findings)
 
 
 def list_rows(bench: Bench, query: VerdictQuery) -> list[VerdictRow]:
@@ -196,9 +230,10 @@ def list_answers(bench: Bench, rows: Sequence[VerdictRow]) -> Iterator[Answer]:
     through = known_through(knowledge, now)
     for chunk in chunks(rows):
         transactions = list(dict.fromkeys((row.key_type, row.transaction_id) for row in chunk))
-        events = bench.store.load_events(transactions)
+        events, disputes = bench.store.load_events(transactions), bench.store.load_disputes(transactions)
         for row in chunk:
             transaction = (row.key_type, row.transaction_id)
-            flow, verdict = bench.told(row, events.get(transaction, []), knowledge)
+            own = events.get(transaction, [])
+            flow, verdict = bench.told(row, own, knowledge, disputes.get(transaction, []))
             words = _words(bench, verdict, flow, transaction, now, through)
-            yield answer(transaction, verdict, flow, bench.landscape, words.text, through)
+            yield answer(transaction, verdict, flow, bench.landscape, words.text, through, known_by(own))

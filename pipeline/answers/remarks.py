@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.answers.words import Names, count, exact
+from pipeline.answers.words import Names, count, exact, plural
 from schemas.flow import Flow
+from schemas.joined import parts
 from schemas.verdict import Finding, FindingKind, Verdict
 
 SHOWN = 3
@@ -28,7 +29,17 @@ def _times(number: int) -> str:
 def _doubled(f: Finding, n: Names) -> str:
     known = n.landscape.keys.get(n.flow.key)
     other = f" ({f.detail})" if f.detail and known and known.customer_knows else ""
+    if f.amount > 1:
+        nearest = f", the nearest{other}" if other else ""
+        return f"there are {f.amount} other {plural(n.noun)} just like it from about the same time{nearest}"
     return f"there is a second {n.noun}{other} just like it from about the same time"
+
+
+def _conflict(f: Finding, n: Names) -> str:
+    kind, value = parts(f.detail)
+    known = n.landscape.keys.get(kind)
+    named = f"{known.says or kind} {value}" if known and known.customer_knows else "a number"
+    return f"{named} on it is also claimed by another {n.noun}"
 
 
 def _unresolved(f: Finding, n: Names) -> str:
@@ -67,7 +78,7 @@ _CLAUSES: dict[FindingKind, _Say] = {
     FindingKind.DUPLICATE: lambda f, n: f"{_step(f, n)} happened {_times(f.amount + 1)}, and once would be right",
     FindingKind.DOUBLED: _doubled,
     FindingKind.UNRESOLVED: _unresolved,
-    FindingKind.ALIAS_CONFLICT: lambda _, n: f"a number on it is also claimed by another {n.noun}",
+    FindingKind.ALIAS_CONFLICT: _conflict,
     FindingKind.NO_START: lambda f, n: f"nothing shows how it began ({_step(f, n)})",
     FindingKind.SKIPPED: lambda f, n: f"{_step(f, n)} was left out, although later steps were done",
     FindingKind.UNOBSERVED: _unobserved,

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.answers.changes import Telling, claimed_words
 from pipeline.answers.lookup import Found
 from pipeline.answers.report_render import amount_text
 from pipeline.answers.unlinked import Held, held_words
@@ -19,12 +20,15 @@ from pipeline.answers.words import Clock, Names, length, sentence
 from pipeline.cli.common import typed
 from pipeline.cli.terminal import STYLES, plain, status_text
 from pipeline.cli.unlinked import samples_table
+from pipeline.core.correlate import CONTESTED, ways
+from pipeline.store.contract import DisputeRow
 from schemas.joined import address
 from schemas.landscape import Landscape
 from schemas.times import format_duration
 from schemas.verdict import Drop, Hop, Outcome, Status, Verdict, Witness
 
 MAX_EVIDENCE = 12
+MAX_CHANGES = 6
 IN_FULL = 3
 _BORDERS = {"lost": "red", "failed": "red", "stalled": "yellow", "unknown": "magenta", "in_progress": "cyan"}
 _SIGNS = {
@@ -164,10 +168,13 @@ def _timeline(one: Found, names: Names, clock: Clock) -> Table:
     table.add_column("what", overflow="fold")
     table.add_column("took", no_wrap=True, justify="right")
     took = {(edge.to_step, edge.instance): edge.took for edge in one.verdict.edges}
+    ways_of, telling = {event.id: ways(event.via) for event in one.events if event.via}, Telling(names, clock)
     for hop in one.verdict.hops:
         sign, style = _SIGNS[hop.outcome]
         what = plain(_WORDS[hop.outcome], style)
-        for remark in (f"try {hop.attempt}" if hop.attempt > 1 else "", _stay(hop), hop.error or ""):
+        by = dict.fromkeys(way for event in hop.events for way in ways_of.get(event, ()))
+        known = telling.known_by(list(by)) if by else ""
+        for remark in (f"try {hop.attempt}" if hop.attempt > 1 else "", _stay(hop), hop.error or "", known):
             if remark:
                 what.append_text(plain(f", {remark}"))
         lasted = took.pop((hop.step, hop.instance), None) if hop.outcome == Outcome.DONE else None
@@ -225,27 +232,45 @@ def _rests_on(one: Found, names: Names, clock: Clock) -> Group:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    telling = Telling(names, clock)
     for finding in one.answer.findings:
         table.add_row(plain("note", "yellow"), plain(finding.detail))
+    for row in one.disputes:
+        for words in filter(None, (claimed_words(row, telling), _advice(row))):
+            table.add_row(plain("claim", "yellow"), plain(words))
     for witness in one.verdict.completeness:
         table.add_row(plain("heard", "dim"), plain(_heard(witness, names, clock)))
-    for line in _evidence(one, clock):
+    for line in _evidence(one, clock, telling):
         table.add_row(plain("event", "dim"), plain(line))
-    for flip in one.flips[-4:]:
+    if len(one.changes) > MAX_CHANGES:
         table.add_row(
-            plain("said", "dim"), plain(f"{clock.short(flip.at, seconds=True)}  {flip.status.replace('_', ' ')}")
+            plain("said", "dim"), plain(f"{len(one.changes) - MAX_CHANGES} times before (--format json has all)")
         )
+    for change in one.changes[-MAX_CHANGES:]:
+        said = f"{clock.short(change.flip.at, seconds=True)}  {telling.change(change)}"
+        table.add_row(plain("said", "dim"), plain(said))
     known = f"Times in {clock.zone}; known through {clock.short(one.answer.as_of, seconds=True)}."
     return Group(plain("What this rests on", "bold"), table, plain(known, "dim"))
 
 
-def _evidence(one: Found, clock: Clock) -> list[str]:
+def _advice(row: DisputeRow) -> str:
+    """How a person settles what is contested."""
+    if row.state != CONTESTED:
+        return ""
+    command = (
+        f"link {shlex.quote(f'{row.alias_type}:{row.alias}')} {shlex.quote(f'{row.key_type}:{row.transaction_id}')}"
+    )
+    return f"whose is it? {typed(f'{command} --accept')}, or --break where it is not"
+
+
+def _evidence(one: Found, clock: Clock, telling: Telling) -> list[str]:
     sources = {item.event_id: item for item in one.verdict.evidence}
     lines = []
     for event in one.events:
         if event.id in sources:
             told = f"{clock.short(event.time, seconds=True)}  {event.step} {event.phase}"
-            lines.append(f"{told}, from {sources[event.id].source or 'no source named'}: {event.id}")
+            known = f", {telling.known_by(ways(event.via))}" if event.via else ""
+            lines.append(f"{told}, from {sources[event.id].source or 'no source named'}{known}: {event.id}")
     more = len(lines) - MAX_EVIDENCE
     return [*lines[:MAX_EVIDENCE], f"and {more} more (--format json has all)"] if more > 0 else lines
 

@@ -49,7 +49,7 @@ def lookup(value: str, key_type: str, as_of: str, limit: int, form: str, fail_on
         then = moment(as_of, bench.landscape.zone, bench.clock(), "--as-of")
         found, total = look(bench, value, key_type, then, limit)
         if form == "json":
-            click.echo(as_json([one.answer.data(with_said=bool(then)) for one in found]))
+            click.echo(as_json([one.answer.data(with_said=bool(then), looked_up=True) for one in found]))
         elif form == "csv":
             print_data(form, (_found_data(one) for one in found), COLUMNS)
         elif found:

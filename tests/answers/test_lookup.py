@@ -10,6 +10,9 @@ import pytest
 
 from pipeline.answers.answer import (
     Answer,
+    ArrivalAnswer,
+    ChangeAnswer,
+    ClaimAnswer,
     DropAnswer,
     DropDetail,
     EvidenceAnswer,
@@ -130,6 +133,9 @@ def test_answers_have_the_documented_form(bench: Bench) -> None:
     then = [one.answer.data(with_said=True) for one in lookup(bench, "C7", as_of=NOW)[0]]
     assert all(list(one) == CONTRACT for one in (*found, *listed))
     assert all(list(one) == [*CONTRACT, "said"] for one in then)
+    looked_up = [one.answer.data(looked_up=True) for one in lookup(bench, "C7")[0]]
+    assert all(list(one) == [*CONTRACT, "history", "claims"] for one in looked_up)
+    jsonschema.validate(looked_up, schema())
     for data in (found, listed, then):
         jsonschema.validate(data, schema(), format_checker=jsonschema.FormatChecker())
     lost = found[0]
@@ -137,7 +143,16 @@ def test_answers_have_the_documented_form(bench: Bench) -> None:
         "kind": "in_transit", "from_step": "placed", "to_step": "paid", "system": "payments",
         "since": "2026-03-08T14:00:00Z",
     }  # fmt: skip
-    assert list(lost["path"][0]) == ["step", "instance", "system", "arrived_at", "left_at", "outcome", "attempt"]
+    assert list(lost["path"][0]) == [
+        "step",
+        "instance",
+        "system",
+        "arrived_at",
+        "left_at",
+        "outcome",
+        "attempt",
+        "known_by",
+    ]
     assert list(found[2]["findings"][0]) == ["kind", "step", "detail"]
     assert "5 minutes late" in found[2]["findings"][0]["detail"]
     assert "\nTell the customer: " in lost["explanation"]
@@ -147,7 +162,10 @@ def test_the_readme_lists_every_field() -> None:
     said = (
         (Path(__file__).parents[2] / "README.md").read_text().partition("## JSON of")[2].partition("## Production")[0]
     )
-    parts = (Answer, DropAnswer, DropDetail, FindingAnswer, HopAnswer, EvidenceAnswer, WitnessAnswer, SaidAnswer)
+    parts = (
+        Answer, DropAnswer, DropDetail, FindingAnswer, HopAnswer, EvidenceAnswer, WitnessAnswer, SaidAnswer, ChangeAnswer,
+        ArrivalAnswer, ClaimAnswer,
+    )  # fmt: skip
     fields = {name for part in parts for name in part.model_fields}
     assert {name for name in fields if f"`{name}`" not in said} == set()
 
