@@ -1,7 +1,9 @@
 """The worker: from the event log to verdicts, in the numbered steps of law 3.
 
-1. decode    2. write events    3. merge    4. judge    5. write flips    6. write verdicts, keys    7. produce forwarded events,
-await their acknowledgement    8. announce progress    9. commit offsets    10. remove what was released
+1. decode    2. write events, links    3. merge    4. judge    5. write flips    6. write verdicts, keys    7. produce copies,
+links, facts and what belongs elsewhere, await their acknowledgement    8. announce progress    9. commit offsets
+
+What is kept under an alias is not removed when it is released (§5 keeps it for claimants to come); it expires.
 
 A crash between any two loses nothing and doubles nothing: rows have identity, and what is produced is decided by the records.
 Policy (limits, pauses) is frozen and read once; time and waiting are arguments.
@@ -13,25 +15,31 @@ import contextlib
 import gc
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.core.control import ControlFold
+from pipeline.core.correlate import roles_of
 from pipeline.core.hearing import NEVER, Knowledge
 from pipeline.core.knowledge import knowledge_of
-from pipeline.errors import Unavailable
+from pipeline.errors import Invalid, Unavailable
 from pipeline.log import Assigned, Fenced, Log, LogRecord
 from pipeline.log.contract import GROUP
 from pipeline.store.contract import Store, Transaction
+from pipeline.work.book import Book
+from pipeline.work.courier import Outbox
 from pipeline.work.desk import Desk
 from pipeline.work.diary import Diary
-from pipeline.work.intake import Batch, Intake, forward_records
-from pipeline.work.ledger import Ledger, Said
+from pipeline.work.intake import Batch, Intake
+from pipeline.work.ledger import Ledger, Merged, Said
+from pipeline.work.numbers import repeated
 from pipeline.work.ownership import Ownership
 from pipeline.work.patience import Patience
 from pipeline.work.policy import Counters, Policy, Stopping, monotonic_micros
 from pipeline.work.trust import Trust
 from schemas.flow import Flows
+from schemas.joined import Link, address, encode_lines
 from schemas.landscape import Landscape
+from schemas.wire import Observed
 
 __all__ = ["Counters", "Policy", "Stopping", "Worker"]
 
@@ -87,9 +95,11 @@ class Worker:
         except BaseException:
             self.close()
             raise
-        self._ledger = Ledger(store, self.flows, self.policy.capacity)
+        roles = roles_of(self.flows)
+        self._ledger = Ledger(store, self.flows, self._partitions, roles, self.policy.capacity)
+        self._book = Book(store, roles, self._partitions, self.policy.capacity)
         self._trust = Trust(self.policy.trust)
-        self._intake = Intake(landscape, self._partitions, self._trust)
+        self._intake = Intake(landscape, self._partitions, self._trust, roles)
         self._diary = Diary(store)
         self._knowledge = knowledge_of(self.fold, self.flows)
         self._known_version = -1
@@ -172,11 +182,11 @@ class Worker:
             if isinstance(change, Assigned):
                 self._ownership.assigned(change.partitions)
             else:
-                self._ledger.close(self._ownership.revoked(change.partitions))
+                self._give_up(change.partitions)
         lost = self._ownership.fenced()
         if lost:
             log.warning("%s: partitions %s are in other hands", self._name, lost)
-            self._ledger.close(self._ownership.revoked(lost))
+            self._give_up(lost)
             self._ownership.assigned(set(lost) & self._consumer.assignment())
         if not self._ownership.wanted:
             return
@@ -188,10 +198,16 @@ class Worker:
             self._refresh()
         for partition in proved:
             self._insist(lambda number=partition: self._rewind(number))  # type: ignore[misc]
-            self._ownership.activate(partition)
-            stale = self._insist(lambda number=partition: self._ledger.open(number))  # type: ignore[misc]
-            self._queue.update(dict.fromkeys(stale))
+            self._ledger.processed[partition] = self._ownership.activate(partition).through
+        if proved:
+            self._insist(lambda: self._book.open(proved))
+            self._queue.update(dict.fromkeys(self._insist(lambda: self._ledger.open(proved))))
         self._consumer.resume(proved)
+
+    def _give_up(self, partitions: Iterable[int]) -> None:
+        lost = self._ownership.revoked(partitions)
+        self._ledger.close(lost)
+        self._book.close(lost)
 
     def _rewind(self, partition: int) -> None:
         """Read on from what is committed: what was polled before ownership was proved was not worked on."""
@@ -214,9 +230,17 @@ class Worker:
         """Make what control says by now the knowledge to judge by, and queue whom a changed hearing concerns."""
         if self.fold.version == self._known_version:
             return
+        if self.fold.partition_count not in (0, self._partitions):
+            raise Invalid(
+                f"the events have {self.fold.partition_count} partitions now and had {self._partitions} when this worker started: "
+                "start it again"
+            )
         if len(self.fold.published) != len(self.flows.all()):
             self.flows = self.fold.flows()
-            self._ledger.use(self.flows)
+            roles = roles_of(self.flows)
+            self._ledger.use(self.flows, roles)
+            self._book.use(roles)
+            self._intake.use(roles)
             # A version that applies to open ones, or a flow for what none judged so far.
             self._queue.update(dict.fromkeys(self._ledger.partition_of))
         self._trust.follow(self.fold.distrusted())
@@ -229,23 +253,44 @@ class Worker:
     # Batches -------------------------------------------------------------------------------------------------------
 
     def _batch(self, polled: dict[int, list[LogRecord]]) -> None:
-        batch = self._intake.take(polled)
+        outbox = Outbox(self._partitions)
+        batch = self._intake.take(polled, outbox)
         self._checkpoint("decode")
-        self._insist(lambda: self._ledger.load(batch.homes))
-        events = self._ledger.unknown_events(batch.arrivals)
-        self._insist(lambda: self._store.write_events(events))
-        if batch.parked:
-            self._insist(lambda: self._store.write_parked(batch.parked))
-        if batch.quarantine:
-            self._insist(lambda: self._store.write_quarantine(batch.quarantine))
+        self._write_input(batch)
         self._checkpoint("write events")
-        touched = self._ledger.merge(batch.arrivals)
+        merged = self._ledger.merge(batch.arrivals, batch.facts)
+        self._book.merge(batch.keeps, batch.links)
         self._checkpoint("merge")
-        self._judge([*touched, *batch.rejudge])
-        self._forward(batch)
+        self._judge([*merged.touched, *batch.rejudge])
+        self._produce(batch, merged, outbox)
         self._desk.set_aside(batch.aside)
         self._finish(batch)
         self._count(batch)
+
+    def _write_input(self, batch: Batch) -> None:
+        """Everything that was read and is not stored yet."""
+        self._insist(lambda: self._ledger.load(batch.homes))
+        events = self._ledger.unknown_events(batch.arrivals)
+        self._insist(lambda: self._store.write_events(events))
+        again: list[Observed] = []
+        if len(events) < sum(map(len, batch.arrivals.values())):
+            again += self._ledger.repeated(batch.arrivals)
+        if batch.pages:
+            self._insist(lambda: self._book.load(batch.pages))
+            again += self._book.repeated(batch.keeps)
+            kept, links = self._book.unknown_kept(batch.keeps), self._book.unknown_links(batch.links)
+            if kept:
+                self._insist(lambda: self._store.write_parked(kept))
+            if links:
+                self._insist(lambda: self._store.write_links(links))
+        if batch.facts:
+            facts = [row for rows in batch.facts.values() for row in rows]
+            self._insist(lambda: self._store.write_disputes(facts))
+        if batch.quarantine:
+            self._insist(lambda: self._store.write_quarantine(batch.quarantine))
+        accounts = repeated(again, max(batch.through.values()))
+        if accounts:
+            self._insist(lambda: self._store.write_accounts(accounts))
 
     def _judge(self, transactions: Sequence[Transaction]) -> None:
         versions = {number: owned.versions for number, owned in self._ownership.active.items()}
@@ -271,17 +316,41 @@ class Worker:
         self.counters.verdicts += len(said.verdicts)
         self.counters.flips += len(said.flips)
 
-    def _forward(self, batch: Batch) -> None:
-        """Send on what belongs to other partitions, and wait until the log has it."""
-        if batch.forwards:
-            parcels = list(forward_records(batch))
-            acks = self._insist(lambda: self._sink.produce([record for *_, record in parcels]))
-            for (origin, depth, home, _), ack in zip(parcels, acks, strict=True):
-                owned = self._ownership.active.get(origin)
-                if owned is not None:
-                    owned.forward(depth, home, ack.offset + 1)
-            self.counters.forwarded += len(parcels)
+    def _produce(self, batch: Batch, merged: Merged, outbox: Outbox) -> None:
+        """Send links, copies, facts and what belongs elsewhere, in chunks, and wait until the log has them."""
+        for transaction, claim in merged.claims:
+            origin = batch.homes[transaction]
+            to, alias = address(*transaction), address(*claim.alias)
+            link = Link(alias, to, batch.versions[origin], claim.at, claim.by, claim.shared, claim.state)  # type: ignore[arg-type]
+            depth = batch.depths.get(transaction, 0) + 1
+            self._post(outbox, origin, depth, "link", alias.encode(), encode_lines([link]))
+        for sent in self._book.sent(batch.keeps, batch.links, batch.versions) if batch.pages else ():
+            depth = batch.depths.get(sent.alias, 0) + 1
+            self._post(outbox, batch.pages[sent.alias], depth, sent.kind, sent.key, sent.line, imported=sent.imported)
+        self._send(outbox)
         self._checkpoint("produce")
+
+    def _post(
+        self, outbox: Outbox, origin: int, depth: int, kind: str, key: bytes, line: bytes, *, imported: bool = False
+    ) -> None:
+        try:
+            outbox.add(origin, depth, kind, key, line, imported=imported)
+        except Invalid as error:
+            # What goes round in circles ends; the record that it began with is stored and judged.
+            log.error("%s for %s: %s", kind, key.decode("utf-8", "replace"), error)
+        if outbox.full:
+            self._send(outbox)
+
+    def _send(self, outbox: Outbox) -> None:
+        parcels = outbox.take()
+        if not parcels:
+            return
+        acks = self._insist(lambda: self._sink.produce([record for _, record in parcels]))
+        for (to, _), ack in zip(parcels, acks, strict=True):
+            owned = self._ownership.active.get(to.origin)
+            if owned is not None:
+                owned.forward(to.depth, to.home, ack.offset + 1)
+        self.counters.forwarded += len(parcels)
 
     def _finish(self, batch: Batch) -> None:
         for number, position in batch.positions.items():
@@ -289,6 +358,7 @@ class Worker:
             if owned is not None:
                 owned.position = position
                 owned.through = max(owned.through, batch.through[number])
+                self._ledger.processed[number] = owned.through
         self._insist(lambda: self._ownership.announce(batch.positions))
         self._checkpoint("announce")
         try:
@@ -299,6 +369,7 @@ class Worker:
 
     def _count(self, batch: Batch) -> None:
         self._ledger.evict()
+        self._book.evict()
         self._insist(lambda: self._diary.write(self.fold))
         self.counters.records += batch.records
         self.counters.events += batch.events

@@ -149,45 +149,52 @@ def claims_of(
             for name, value, role in found
         ]
     claims = []
-    carries_foreign = foreign(keys, disputes)
+    usable = leads(keys, via, disputes)
     for way in ways(via):
         through = alias_of(way)
         if roles.role(transaction_type, parts(through)[0]).joins == "weak":
             continue
-        usable = not carries_foreign and disputes.get(through, CLEAR) not in (FOREIGN, VOID)
         for name, value, role in found:
             if address(name, value) != through:
                 shared = role.joins == "shared" or way.startswith(SHARED_MARK)
-                state = CLAIMED if usable else WITHDRAWN
+                state = CLAIMED if way in usable else WITHDRAWN
                 claims.append(Claim((name, value), way, shared, state, time if role.once else 0))
     return claims
 
 
-def foreign(keys: Mapping[str, str], disputes: Mapping[str, str]) -> bool:
-    """Whether an event that came by an alias carries one that is another's."""
-    return bool(disputes) and any(disputes.get(address(name, value)) == FOREIGN for name, value in keys.items())
+def leads(keys: Mapping[str, str], via: str, disputes: Mapping[str, str]) -> tuple[str, ...]:
+    """Of the ways by which an event came those that lead to the transaction, by what it knows of its aliases. A shared one does not
+    lead where the event carries an alias that is another's own."""
+    if not disputes:
+        return ways(via)
+    foreign = any(disputes.get(address(name, value)) == FOREIGN for name, value in keys.items())
+    return tuple(
+        way
+        for way in ways(via)
+        if disputes.get(alias_of(way), CLEAR) not in (FOREIGN, VOID) and not (foreign and way.startswith(SHARED_MARK))
+    )
 
 
 def active(keys: Mapping[str, str], via: str, disputes: Mapping[str, str]) -> bool:
-    """Whether an event is the transaction's, by what it knows of the aliases."""
-    if not via or not disputes:
-        return True
-    if foreign(keys, disputes):
-        return False
-    return any(disputes.get(alias_of(way), CLEAR) not in (FOREIGN, VOID) for way in ways(via))
+    """Whether an event is the transaction's."""
+    return not via or not disputes or bool(leads(keys, via, disputes))
 
 
-def contested(via: str, disputes: Mapping[str, str]) -> str:
-    """The alias because of which it is not certain that an active event is the transaction's; "" where it is."""
+def contested(keys: Mapping[str, str], via: str, disputes: Mapping[str, str]) -> str:
+    """The alias because of which it is not certain that an active event is the transaction's; "" where it is. What is shared makes
+    nothing certain of which an alias of its own is contested."""
     if not via or not disputes:
         return ""
+    names = (address(name, value) for name, value in keys.items())
+    carried = min((name for name in names if disputes.get(name) == CONTESTED), default="")
     doubtful = ""
-    for way in ways(via):
-        standing = disputes.get(alias_of(way), CLEAR)
-        if standing == CLEAR:
+    for way in leads(keys, via, disputes):
+        alias = alias_of(way) if disputes.get(alias_of(way)) == CONTESTED else ""
+        if way.startswith(SHARED_MARK):
+            alias = alias or carried
+        if not alias:
             return ""
-        if standing == CONTESTED:
-            doubtful = doubtful or alias_of(way)
+        doubtful = min(doubtful or alias, alias)
     return doubtful
 
 
@@ -220,25 +227,25 @@ class Claims:
         """What the alias is to each transaction of a type that claims it, or did, or of which a person said something."""
         own, others, named, decisions = self._sorted(transaction_type)
         broken, accepted = _decided(decisions)
-        if accepted is not None and role.joins != "shared":
-            own, others = {accepted}, set()
-        elif accepted is not None:
-            others.add(accepted)
+        if accepted and role.joins != "shared":
+            broken |= set(named) - {accepted[-1]}
+            own, others = {accepted[-1]}, set()
+        others.update(accepted if role.joins == "shared" else ())
         own -= broken
         others -= broken | own
-        standing = dict.fromkeys(named, Standing(False, False, FOREIGN))
+        if not role.joins:
+            return dict.fromkeys(named, Standing(False, False, CLEAR))
         if role.joins == "weak":
-            alone = own | others
-            for one in alone:
-                standing[one] = Standing(len(alone) == 1, False, CLEAR if len(alone) == 1 else VOID)
-        elif role.joins:
-            for one in own:
-                standing[one] = Standing(True, False, CLEAR if len(own) == 1 else CONTESTED)
-            if not own or role.joins == "shared":
-                for one in others:
-                    standing[one] = Standing(True, True, CLEAR)
+            own, others = own | others, set()
+        # A claim that was withdrawn leads nowhere; it makes nothing another's as long as nobody has it for his own.
+        standing = {one: Standing(False, False, FOREIGN if one in broken else VOID) for one in named}
+        if role.joins == "weak":
+            standing.update(dict.fromkeys(own, Standing(len(own) == 1, False, CLEAR if len(own) == 1 else VOID)))
+        elif own and role.joins == "alias":
+            standing = dict.fromkeys(named, Standing(False, False, FOREIGN))
+            standing.update(dict.fromkeys(own, Standing(True, False, CLEAR if len(own) == 1 else CONTESTED)))
         else:
-            standing = dict.fromkeys(named, Standing(False, False, CLEAR))
+            standing.update(dict.fromkeys(own | others, Standing(True, True, CLEAR)))
         return standing
 
     def _sorted(
@@ -287,11 +294,11 @@ class Claims:
         return sorted({transaction[0] for transaction, *_ in self.found})
 
 
-def _decided(decisions: Mapping[Transaction, tuple[int, str]]) -> tuple[set[Transaction], Transaction | None]:
-    """Those of whom a person said no, and the one of whom one said yes last."""
+def _decided(decisions: Mapping[Transaction, tuple[int, str]]) -> tuple[set[Transaction], list[Transaction]]:
+    """Those of whom a person said no, and those of whom one said yes, the last one last."""
     broken = {one for one, (_, state) in decisions.items() if state == BROKEN}
-    accepted = [(version, one) for one, (version, state) in decisions.items() if state == ACCEPTED]
-    return broken, max(accepted)[1] if accepted else None
+    accepted = sorted((version, one) for one, (version, state) in decisions.items() if state == ACCEPTED)
+    return broken, [one for _, one in accepted]
 
 
 def told(

@@ -135,7 +135,7 @@ class State:
 
     def doubtful(self, event: Observed) -> str:
         """The alias because of which it is not certain that an event is this transaction's; "" where it is."""
-        return contested(event.via, self.standings) if self.standings else ""
+        return contested(event.keys, event.via, self.standings) if self.standings else ""
 
     @property
     def known(self) -> dict[str, Observed]:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from zlib import crc32
 
+from msgspec import Raw
+
+from pipeline.core.correlate import ACCEPTED, BROKEN, DECISION, Roles, Transaction
 from pipeline.errors import Invalid
 from pipeline.log import LogRecord
-from pipeline.store.contract import ParkedRow, QuarantineRow, Transaction
+from pipeline.store.contract import Alias, DisputeRow, LinkRow, ParkedRow, QuarantineRow
+from pipeline.work.book import row_id
+from pipeline.work.courier import Outbox
+from pipeline.work.numbers import claimed
 from pipeline.work.trust import SourceKey, Trust
 from schemas import wire
+from schemas.joined import Copy, Decision, Fact, Lines, Link, address, encode_lines, parts
 from schemas.landscape import KeyType, Landscape
 from schemas.wire import Observed
-from tracer.record import EVENTS, LZ4, REASON, Headers, Record
+from tracer.record import REASON, Headers
 
-MAX_DEPTH = 16
 _HEADERS_KEPT = 50_000
 _PLANS_KEPT = 10_000
 _PAYLOAD_KEPT = 256 * 1024
-_RECORD_BYTES = 384 * 1024
+_OFFSET_BITS = 22
 
 
 # An event and its JSON. A plain tuple: a named one takes 0.3 µs more, a tenth of the way through the worker.
@@ -42,22 +48,35 @@ class Meta(NamedTuple):
 
 
 class KeyPlan(NamedTuple):
-    """For a set of key types: how each value is normalised, and which of them name transactions."""
+    """For a set of key types: how each value is normalised, which of them name transactions, and by which of them an event may be
+    joined to one that it doesn't name."""
 
     normalise: tuple[tuple[str, Callable[[str], str]], ...]
     transactions: tuple[str, ...]
+    sought: tuple[str, ...]
 
 
 @dataclass(slots=True)
 class Batch:
-    """What one batch of records comes to. ``homes``: transaction to the partition it was read from, where it lives."""
+    """What one batch of records comes to.
+
+    ``homes``: transaction to the partition it was read from, where it lives; ``pages``: the same for aliases. ``keeps``: events
+    that are kept under an alias. ``links``: who claims it, and what people decided. ``facts``: what transactions are told of their
+    aliases. ``depths``: the deepest record that brought anything for a transaction or an alias, where that is not 0. ``versions``:
+    partition to the place of its last record.
+    """
 
     arrivals: dict[Transaction, list[Arrived]] = field(default_factory=dict)
     homes: dict[Transaction, int] = field(default_factory=dict)
     rejudge: list[Transaction] = field(default_factory=list)
     parked: list[ParkedRow] = field(default_factory=list)
     quarantine: list[QuarantineRow] = field(default_factory=list)
-    forwards: dict[tuple[int, int, int, bool], list[tuple[bytes, Observed]]] = field(default_factory=dict)
+    pages: dict[Alias, int] = field(default_factory=dict)
+    keeps: dict[Alias, list[ParkedRow]] = field(default_factory=dict)
+    links: dict[Alias, list[LinkRow]] = field(default_factory=dict)
+    facts: dict[Transaction, list[DisputeRow]] = field(default_factory=dict)
+    depths: dict[tuple[str, str], int] = field(default_factory=dict)
+    versions: dict[int, int] = field(default_factory=dict)
     aside: list[SourceKey] = field(default_factory=list)
     positions: dict[int, int] = field(default_factory=dict)
     through: dict[int, int] = field(default_factory=dict)
@@ -88,6 +107,11 @@ def _normaliser(kind: KeyType) -> Callable[[str], str]:
     return str.strip if kind.trim and kind.case == "keep" and kind.leading_zeros == "keep" else kind.normalise
 
 
+def place_of(record: LogRecord) -> int:
+    """A record's place in its partition as one number that outlasts a change of the partitions: milliseconds << 22 | offset."""
+    return record.append_time // 1_000 << _OFFSET_BITS | record.offset & ((1 << _OFFSET_BITS) - 1)
+
+
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
@@ -95,17 +119,32 @@ def _number(text: str) -> int:
 class Intake:
     """Turns polled records into a ``Batch``. ``partitions``: how many the events topic has."""
 
-    def __init__(self, landscape: Landscape, partitions: int, trust: Trust):
+    def __init__(self, landscape: Landscape, partitions: int, trust: Trust, roles: Roles):
         self._landscape = landscape
         self._partitions = partitions
         self._trust = trust
         self._types = landscape.transaction_types()
-        self._plans: dict[tuple[str, ...], KeyPlan] = {}
         self._metas: dict[Headers, Meta] = {}
+        self._outbox = Outbox(partitions)
+        self._kinds = {
+            "rejudge": self._rejudge,
+            "copy": self._copies,
+            "link": self._links,
+            "conflict": self._facts,
+            "decision": self._decisions,
+        }
+        self.use(roles)
 
-    def take(self, polled: dict[int, list[LogRecord]]) -> Batch:
-        """Read whole records; what cannot be read goes to quarantine with its position and reason."""
+    def use(self, roles: Roles) -> None:
+        """What key types mean from now on."""
+        self._roles = roles
+        self._plans: dict[tuple[str, ...], KeyPlan] = {}
+
+    def take(self, polled: dict[int, list[LogRecord]], outbox: Outbox | None = None) -> Batch:
+        """Read whole records; what cannot be read goes to quarantine with its position and reason. What belongs elsewhere is put
+        into the outbox."""
         batch = Batch()
+        self._outbox = outbox or Outbox(self._partitions)
         for partition, records in polled.items():
             if not records:
                 continue
@@ -113,18 +152,23 @@ class Intake:
                 self._record(record, batch)
             batch.positions[partition] = records[-1].offset + 1
             batch.through[partition] = records[-1].append_time
+            batch.versions[partition] = place_of(records[-1])
             batch.records += len(records)
         return batch
 
     def _record(self, record: LogRecord, batch: Batch) -> None:
-        meta = self._metas.get(record.headers)
+        headers = record.headers
+        if headers and headers[-1][0] == wire.SEQ:  # never twice the same
+            headers = headers[:-1]
+        meta = self._metas.get(headers)
         if meta is None:
-            meta = _meta(record.headers)
+            meta = _meta(headers)
             if len(self._metas) >= _HEADERS_KEPT:
                 self._metas.clear()
-            self._metas[record.headers] = meta
+            self._metas[headers] = meta
         source = (meta.source, meta.epoch) if meta.source else ("", record.partition)
-        if source in self._trust.aside:
+        # What was sent on by a worker was read by one: it is not bad for what others bring to this partition.
+        if source in self._trust.aside and (source[0] or not meta.depth):
             self._trust.refused(source)
             self._refuse(record, meta, 0, "its source was set aside: its input is mostly bad", "", record.value, batch)
             return
@@ -132,19 +176,8 @@ class Intake:
             self._refuse(record, meta, 0, meta.reason, "", record.value, batch)
             self._judge_source(source, 0, 1, batch)
             return
-        if meta.kind == "rejudge":
-            self._rejudge(record, meta, batch)
-            return
         if meta.kind != "event":
-            self._refuse(
-                record,
-                meta,
-                0,
-                f"records of kind {meta.kind[:40]!r} are not read by this version",
-                "",
-                record.value,
-                batch,
-            )
+            self._other(record, meta, batch)
             return
         try:
             body = wire.decompress(record.value, meta.encoding) if meta.encoding else record.value
@@ -196,9 +229,6 @@ class Intake:
                 owned.append((name, identity))
             else:
                 elsewhere.setdefault(home, key)
-        if not owned and not elsewhere:
-            self._park(event, line, record, batch)
-            return None
         for transaction in owned:
             found = batch.arrivals.get(transaction)
             if found is None:
@@ -206,15 +236,47 @@ class Intake:
                 batch.homes[transaction] = record.partition
             else:
                 found.append((event, line))
-        # A copy was sent to this partition for the transactions that live here, and the original went to the others.
-        if elsewhere and (meta.depth == 0 or not owned):
-            if meta.depth >= MAX_DEPTH:
-                return f"forwarded {MAX_DEPTH} times", ""
-            for home, key in elsewhere.items():
-                batch.forwards.setdefault((record.partition, meta.depth + 1, home, meta.imported), []).append(
-                    (key, event)
-                )
+        if meta.depth:
+            batch.depths.update((one, max(meta.depth, batch.depths.get(one, 0))) for one in owned)
+        try:
+            # A copy was sent to this partition for the transactions that live here, and the original went to the others.
+            if elsewhere and (meta.depth == 0 or not owned):
+                line = wire.encode([event])
+                for key in elsewhere.values():
+                    self._outbox.add(record.partition, meta.depth + 1, "event", key, line, imported=meta.imported)
+            if plan.sought and (meta.depth == 0 or not plan.transactions):
+                self._seek(event, line, record, meta, plan.sought, batch)
+        except Invalid as error:
+            return error.reason, ""
+        if not plan.transactions and not plan.sought:
+            for alias in event.keys.items():
+                self._keep(alias, event, line, record, batch)
         return None
+
+    def _seek(
+        self, event: Observed, line: bytes, record: LogRecord, meta: Meta, sought: tuple[str, ...], batch: Batch
+    ) -> None:
+        """To the partition of each alias by which it may be joined; kept at once where that is this one."""
+        copy = b""
+        for name in sought:
+            alias = (name, event.keys[name])
+            to = address(*alias)
+            if crc32(to.encode()) % self._partitions == record.partition:
+                self._keep(alias, event, line, record, batch)
+                self._depth(alias, meta, batch)
+            else:
+                copy = copy or wire.encode([event])
+                body = encode_lines([Copy(to, Raw(copy))])
+                self._outbox.add(record.partition, meta.depth + 1, "copy", to.encode(), body, imported=meta.imported)
+
+    def _keep(self, alias: Alias, event: Observed, line: bytes, record: LogRecord, batch: Batch) -> None:
+        row = ParkedRow(row_id(event, alias), *alias, record.partition, event, line, record.append_time)
+        batch.keeps.setdefault(alias, []).append(row)
+        batch.pages[alias] = record.partition
+
+    def _depth(self, one: tuple[str, str], meta: Meta, batch: Batch) -> None:
+        if meta.depth:
+            batch.depths[one] = max(meta.depth, batch.depths.get(one, 0))
 
     def _plan(self, names: tuple[str, ...]) -> KeyPlan:
         """How events that carry just these key types are treated; there are few such sets."""
@@ -222,40 +284,116 @@ class Intake:
         plan = KeyPlan(
             tuple((name, _normaliser(known[name]) if name in known else str.strip) for name in names),
             tuple(name for name in self._types if name in names),
+            self._roles.sought(names),
         )
         if len(self._plans) >= _PLANS_KEPT:
             self._plans.clear()
         self._plans[names] = plan
         return plan
 
-    def _park(self, event: Observed, line: bytes, record: LogRecord, batch: Batch) -> None:
-        for name, value in event.keys.items():
-            batch.parked.append(ParkedRow(f"{event.id}|{name}:{value}", name, value, record.partition, event, line))
+    # Records that workers and people write -------------------------------------------------------------------------
 
-    def _rejudge(self, record: LogRecord, meta: Meta, batch: Batch) -> None:
+    def _other(self, record: LogRecord, meta: Meta, batch: Batch) -> None:
+        """A record that is no event. What cannot be read, or went round in circles, is quarantined whole."""
+        read = self._kinds.get(meta.kind)
+        try:
+            if read is None:
+                raise Invalid(f"records of kind {meta.kind[:40]!r} are not read by this version")
+            body = wire.decompress(record.value, meta.encoding) if meta.encoding else record.value
+            read(body, record, meta, batch)
+        except Invalid as error:
+            self._refuse(record, meta, 0, error.reason, error.field or "", record.value, batch)
+
+    def _elsewhere(self, to: str, line: bytes, record: LogRecord, meta: Meta) -> bool:
+        """Whether it belongs into another partition; then it is sent on."""
+        key = to.encode()
+        if crc32(key) % self._partitions == record.partition:
+            return False
+        self._outbox.add(record.partition, meta.depth + 1, meta.kind, key, line, imported=meta.imported)
+        return True
+
+    def _copies(self, body: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
+        copies: list[Copy] = _COPIES.read(body)
+        lines = [bytes(copy.event) for copy in copies]
+        events, bodies, bad = wire.decode(b"\n".join(lines))
+        if bad or len(events) != len(copies):
+            raise Invalid(f"a copy that holds no event: {bad[0].reason if bad else 'several in one line'}")
+        for copy, event, line in zip(copies, events, bodies, strict=True):
+            if self._elsewhere(copy.to, encode_lines([copy]), record, meta):
+                continue
+            event.recorded_at = event.time if meta.imported else record.append_time
+            to = parts(copy.to)
+            self._depth(to, meta, batch)
+            if copy.via:
+                event.via = copy.via
+                batch.arrivals.setdefault(to, []).append((event, line))
+                batch.homes[to] = record.partition
+            else:
+                self._keep(to, event, line, record, batch)
+
+    def _links(self, body: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
+        for link in _LINKS.read(body):
+            if not self._elsewhere(link.alias, encode_lines([link]), record, meta):
+                alias = parts(link.alias)
+                row = LinkRow(*alias, *parts(link.to), link.by, link.at, link.shared, link.state, link.version)
+                self._link(row, record, meta, batch)
+
+    def _link(self, row: LinkRow, record: LogRecord, meta: Meta, batch: Batch) -> None:
+        alias = (row.alias_type, row.alias)
+        batch.links.setdefault(alias, []).append(row)
+        batch.pages[alias] = record.partition
+        self._depth(alias, meta, batch)
+
+    def _facts(self, body: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
+        for fact in _FACTS.read(body):
+            if self._elsewhere(fact.to, encode_lines([fact]), record, meta):
+                continue
+            to = parts(fact.to)
+            row = DisputeRow(*to, *parts(fact.alias), fact.state, fact.version, fact.others, fact.holders)
+            batch.facts.setdefault(to, []).append(row)
+            batch.homes[to] = record.partition
+            self._depth(to, meta, batch)
+
+    def _decisions(self, body: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
+        for decision in _DECISIONS.read(body):
+            alias, to = self._normal(decision.alias), self._normal(decision.to)
+            decision.alias, decision.to = address(*alias), address(*to)
+            if to[0] not in self._types:
+                raise Invalid(f"{to[0]!r} is no key type of transactions", field="to")
+            if not self._elsewhere(decision.alias, encode_lines([decision]), record, meta):
+                state = ACCEPTED if decision.decision == "accept" else BROKEN
+                self._link(LinkRow(*alias, *to, DECISION, 0, False, state, place_of(record)), record, meta, batch)
+
+    def _normal(self, name: str) -> tuple[str, str]:
+        kind, value = parts(name)
+        return kind, self._landscape.normalise(kind, value)
+
+    def _rejudge(self, _body: bytes, record: LogRecord, _meta: Meta, batch: Batch) -> None:
         kind, _, value = record.key.decode("utf-8", "replace").partition(":")
         if crc32(record.key) % self._partitions != record.partition:
-            fault = "a request to judge again that lies in a partition where its transaction does not live"
-            self._refuse(record, meta, 0, fault, "", record.value, batch)
-            return
+            raise Invalid("a request to judge again that lies in a partition where its transaction does not live")
         batch.rejudge.append((kind, value))
         batch.homes.setdefault((kind, value), record.partition)
 
     def _refuse(
         self, record: LogRecord, meta: Meta, place: int, reason: str, field_: str, payload: bytes, batch: Batch
     ) -> None:
-        headers = {name: value.decode("utf-8", "backslashreplace") for name, value in record.headers}
+        headers = {
+            name: value.decode("utf-8", "backslashreplace") for name, value in record.headers if name != wire.SEQ
+        }
+        source, epoch, numbers = claimed(record, meta.source, meta.epoch, place, payload)
         batch.quarantine.append(
             QuarantineRow(
                 id=f"{record.topic}:{record.partition}:{record.offset}:{place}",
                 at=record.append_time,
-                source=meta.source,
-                epoch=meta.epoch,
+                source=source,
+                epoch=epoch,
                 reason=reason[:1000],
                 field=field_[:200],
                 payload=payload[:_PAYLOAD_KEPT] if payload is not record.value else payload,
                 key=record.key[:1024],
                 headers=json.dumps(headers)[:8192],
+                numbers=numbers,
             )
         )
 
@@ -267,29 +405,4 @@ def _place(line: bytes, bodies: list[bytes], bad: list[wire.Bad]) -> int:
     return next(place for place, body in zip(places, bodies, strict=False) if body is line)
 
 
-def _portions(copies: list[tuple[bytes, Observed]]) -> Iterable[list[tuple[bytes, bytes]]]:
-    """(key, JSON) in portions that one record can hold: the log takes a megabyte, an event may have a quarter of that."""
-    part: list[tuple[bytes, bytes]] = []
-    size = 0
-    for key, event in copies:
-        line = wire.encode([event])
-        if part and (len(part) >= 500 or size + len(line) > _RECORD_BYTES):
-            yield part
-            part, size = [], 0
-        part.append((key, line))
-        size += len(line) + 1
-    yield part
-
-
-def forward_records(batch: Batch) -> Iterable[tuple[int, int, int, Record]]:
-    """Records to produce: (read from, depth, to, record). Copies for one partition share a record."""
-    for (origin, depth, home, imported), copies in batch.forwards.items():
-        for part in _portions(copies):
-            headers: list[tuple[str, bytes]] = [(wire.KIND, b"event"), (wire.DEPTH, str(depth).encode())]
-            if imported:
-                headers.append((wire.IMPORT, b"1"))
-            body = b"\n".join(line for _, line in part)
-            if len(part) > 1:
-                headers.append((wire.ENCODING, LZ4))
-                body = wire.compress(body)
-            yield origin, depth, home, Record(EVENTS, part[0][0], body, tuple(headers), home)
+_COPIES, _LINKS, _FACTS, _DECISIONS = Lines(Copy), Lines(Link), Lines(Fact), Lines(Decision)

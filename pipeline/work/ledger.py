@@ -6,17 +6,22 @@ Memory is a cache (law 1): everything here can be read back from the store. Vers
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
+from zlib import crc32
 
+from pipeline.core.correlate import Claim, Roles, claims_of, ways
 from pipeline.core.hearing import Knowledge
 from pipeline.core.judge import judge, meets
 from pipeline.core.plan import plan_of
-from pipeline.core.state import State
-from pipeline.store.contract import UNJUDGED, EventRow, FlipRow, KeyRow, Reader, Transaction, VerdictRow
+from pipeline.core.state import Dispute, State
+from pipeline.store.contract import UNJUDGED, DisputeRow, EventRow, FlipRow, KeyRow, Reader, Transaction, VerdictRow
+from pipeline.store.takeover import OpenRow
 from pipeline.work.agenda import Agenda
 from pipeline.work.intake import Arrived
 from pipeline.work.members import Members
+from pipeline.work.numbers import numbered
 from pipeline.work.rows import flip_of, row_of
 from schemas.flow import Flows
 from schemas.verdict import Wait
@@ -30,7 +35,8 @@ class Entry:
     """One transaction in memory. ``rows``: flow to what the store's winning verdict row says.
 
     ``keys``: those that were written. Nothing is taken for written that was read back: a crash may have come between the
-    events and what follows from them, so ``unsaid`` has it judged, and its keys written, once more.
+    events and what follows from them, so ``unsaid`` has it judged, and its keys written, once more. ``claimed``: (alias, way) to
+    the state and the earliest time announced, once per assignment.
     """
 
     state: State
@@ -40,6 +46,18 @@ class Entry:
     last_keys: dict[str, str] = field(default_factory=dict)
     latest: list[Observed] = field(default_factory=list)
     unsaid: bool = True
+    claimed: dict[tuple[Transaction, str, int], tuple[str, int]] = field(default_factory=dict)
+    claimed_by: dict[str, str] | None = None
+
+
+class Merged(NamedTuple):
+    """``touched``: transactions that may be judged differently. ``claims``: what their events say of the aliases they carry."""
+
+    touched: list[Transaction]
+    claims: list[tuple[Transaction, Claim]]
+
+
+_NO_FACTS: Mapping[Transaction, list[DisputeRow]] = {}
 
 
 @dataclass(slots=True)
@@ -65,10 +83,12 @@ class Said:
 
 class Ledger:
     """``capacity``: events held in memory over all transactions, about; the least recently used go first. ``conflicts``: events
-    that came with other content under an id that was known: somebody uses ids again."""
+    that came with other content under an id that was known: somebody uses ids again. ``processed``: partition to µs of the log's
+    append clock; what was appended before has been announced by whoever read it, and is not announced once more."""
 
-    def __init__(self, store: Reader, flows: Flows, capacity: int = 1_000_000):
+    def __init__(self, store: Reader, flows: Flows, partitions: int, roles: Roles, capacity: int = 1_000_000):
         self._store = store
+        self._partitions = partitions
         self._capacity = capacity
         self._entries: OrderedDict[Transaction, Entry] = OrderedDict()
         self._events = 0
@@ -77,11 +97,13 @@ class Ledger:
         self.agenda = Agenda()
         self.troubled: dict[Transaction, int] = {}
         self.partition_of: dict[Transaction, int] = {}
-        self.use(flows)
+        self.processed: dict[int, int] = {}
+        self.use(flows, roles)
 
-    def use(self, flows: Flows) -> None:
-        """Judge by these flows from now on."""
-        self._flows = flows
+    def use(self, flows: Flows, roles: Roles) -> None:
+        """Judge by these flows from now on, in which key types mean this."""
+        self._flows, self._roles = flows, roles
+        self._once = {kind: [name for name, role in found.items() if role.once] for kind, found in roles.of.items()}
         self._instances = {
             key_type: tuple(
                 sorted(
@@ -93,33 +115,31 @@ class Ledger:
 
     # Partitions ----------------------------------------------------------------------------------------------------
 
-    def open(self, partition: int) -> list[Transaction]:
-        """Take over a partition: who is known, who waits for what. Returns those that today's flows may judge otherwise."""
+    def open(self, partitions: Sequence[int]) -> list[Transaction]:
+        """Take partitions over: who is known, who waits for what. Returns those that today's flows may judge otherwise."""
         stale: list[Transaction] = []
-        for transaction in self._store.known_transactions([partition]):
-            self._members.add(transaction)
-        for key in self._store.find_keys(f"partition {partition}", UNJUDGED):
-            transaction = (key.transaction_type, key.transaction_id)
+        self._members.add_marks(self._store.known_marks(partitions, self._partitions))
+        for transaction in self._store.unjudged(partitions, self._partitions):
             self._members.add(transaction)
             if transaction[0] in self._flows.by_key:
-                self.partition_of[transaction] = partition
+                self.partition_of[transaction] = self._home(transaction)
                 stale.append(transaction)
-        waits: dict[Transaction, list[Wait]] = {}
-        for row in self._store.open_verdicts([partition]):
+        for row in self._store.open_waits(partitions, self._partitions):
             transaction = (row.key_type, row.transaction_id)
-            waits.setdefault(transaction, []).extend(row.waits)
-            self.partition_of[transaction] = partition
-            if row.body:
+            partition = self.partition_of[transaction] = self._home(transaction)
+            self.agenda.restore(transaction, row.waits)
+            if row.troubled:
                 self.troubled[transaction] = partition
             if not self._in_force(row):
                 stale.append(transaction)
-        for transaction, found in waits.items():
-            self.agenda.restore(transaction, sorted(set(found)))
         return stale
 
-    def _in_force(self, row: VerdictRow) -> bool:
+    def _home(self, transaction: Transaction) -> int:
+        return crc32(f"{transaction[0]}:{transaction[1]}".encode()) % self._partitions
+
+    def _in_force(self, row: OpenRow) -> bool:
         known = row.flow in self._flows.versions
-        flow = self._flows.in_force(row.flow, row.started_at, ended=bool(row.ended_at)) if known else None
+        flow = self._flows.in_force(row.flow, row.started_at, ended=row.ended) if known else None
         return flow is None or flow.version == row.flow_version
 
     def close(self, partitions: Iterable[int]) -> None:
@@ -155,36 +175,72 @@ class Ledger:
     def _read_back(self, transactions: Sequence[Transaction], wanted: Mapping[Transaction, int]) -> None:
         events = self._store.load_events(transactions)
         rows = self._store.load_verdicts(transactions)
+        claiming = [transaction for transaction in transactions if transaction[0] in self._roles.of]
+        disputes = self._store.load_disputes(claiming) if claiming else {}
         for transaction in transactions:
             entry = self._fresh(transaction, wanted[transaction])
             for event in events.get(transaction, ()):
                 entry.state.merge(event)
+            for dispute in disputes.get(transaction, ()):
+                _learn(entry.state, dispute)
             entry.rows = {row.flow: row for row in rows.get(transaction, ())}
+            self._announced(transaction, entry, events.get(transaction, ()))
             self._events += len(entry.state)
             self._entries[transaction] = entry
+
+    def _announced(self, transaction: Transaction, entry: Entry, stored: Iterable[Observed]) -> None:
+        """Take note of what was surely announced: what lay before what the partition was processed to. Of an import that cannot be
+        told, as it counts as recorded when it happened."""
+        if transaction[0] not in self._roles.of:
+            return
+        through, standings = self.processed.get(entry.partition, 0), entry.state.standings
+        for event in stored:
+            if event.time != event.recorded_at and event.recorded_at < through:
+                for claim in claims_of(transaction[0], self._roles, event.keys, event.via, event.time, standings):
+                    _news_of(entry, claim)
 
     def unknown_events(self, arrivals: Mapping[Transaction, list[Arrived]]) -> list[EventRow]:
         """What of a batch has to be written: all that is not stored already in just this form."""
         rows: list[EventRow] = []
         for transaction, arrived in arrivals.items():
             entry = self._entries.get(transaction)
-            known = entry.state.events if entry is not None else {}
+            known = entry.state.known if entry is not None else {}
             key_type, identity = transaction
             for event, body in arrived:
                 same = known.get(event.id)
-                if same is None or same.content() != event.content() or (same.via and not event.via):
+                if same is None or (same is not event and _news(same, event)):
                     rows.append(EventRow(key_type, identity, event, body))
         return rows
 
-    def merge(self, arrivals: Mapping[Transaction, list[Arrived]]) -> list[Transaction]:
-        """Add a batch's events, which are stored by now. Returns the transactions that may be judged differently."""
-        touched: list[Transaction] = []
+    def repeated(self, arrivals: Mapping[Transaction, list[Arrived]]) -> Iterator[Observed]:
+        """What of a batch is stored already, but under another running number: a file that is loaded again, a source that sends
+        again what it is not sure of."""
+        for transaction, arrived in arrivals.items():
+            entry = self._entries.get(transaction)
+            known = entry.state.known if entry is not None else {}
+            for event, _ in arrived:
+                same = known.get(event.id)
+                if (
+                    same is not None
+                    and same is not event
+                    and not _news(same, event)
+                    and numbered(same) != numbered(event)
+                ):
+                    yield event
+
+    def merge(
+        self, arrivals: Mapping[Transaction, list[Arrived]], facts: Mapping[Transaction, list[DisputeRow]] = _NO_FACTS
+    ) -> Merged:
+        """Add a batch's events and facts, which are stored by now."""
+        merged = Merged([], [])
         for transaction, arrived in arrivals.items():
             entry = self._entries[transaction]
             before = len(entry.state)
-            changed = False
+            rows = facts.get(transaction, ())
+            again = _read_again(entry.state, rows)
+            changed = _learn_all(entry.state, rows)
             for event, _ in arrived:
-                known = entry.state.events.get(event.id)
+                known = entry.state.known.get(event.id)
                 if known is not None and known is not event and known.content() != event.content():
                     self.conflicts += 1
                 if entry.state.merge(event):
@@ -192,8 +248,47 @@ class Ledger:
                     entry.latest.append(event)
             self._events += len(entry.state) - before
             if changed or entry.unsaid:
-                touched.append(transaction)
-        return touched
+                merged.touched.append(transaction)
+            if transaction[0] in self._roles.of:
+                self._claim(transaction, entry, arrived, rows, merged, again=again)
+        for transaction, rows in facts.items():
+            if transaction not in arrivals:
+                entry = self._entries[transaction]
+                again = _read_again(entry.state, rows)
+                if _learn_all(entry.state, rows) or entry.unsaid:
+                    merged.touched.append(transaction)
+                if transaction[0] in self._roles.of:
+                    self._claim(transaction, entry, (), rows, merged, again=again)
+        return merged
+
+    def _claim(
+        self,
+        transaction: Transaction,
+        entry: Entry,
+        arrived: Sequence[Arrived],
+        rows: Sequence[DisputeRow],
+        merged: Merged,
+        *,
+        again: bool,
+    ) -> None:
+        """Announce what the events that were read claim, once. Where an alias is in dispute, what came by aliases claims anew:
+        it may rest on another's now. ``again``: a fact is read a second time: somebody crashed before he announced."""
+        once = self._once.get(transaction[0], ())
+        found: dict[tuple[Transaction, str, int], Claim] = {}
+        events = [event for event, _ in arrived if event.keys != entry.claimed_by or event.via]
+        standings = entry.state.standings
+        if rows or standings:
+            events += [event for event in entry.state.known.values() if event.via]
+        for event in events:
+            for claim in claims_of(transaction[0], self._roles, event.keys, event.via, event.time, standings):
+                known = found.get(_name_of(claim))
+                if known is None or (claim.state, claim.at) < (known.state, known.at):
+                    found[_name_of(claim)] = claim
+            if not event.via and not any(name in event.keys for name in once):
+                entry.claimed_by = event.keys
+        for claim in found.values():
+            if _news_of(entry, claim) or again:
+                merged.claims.append((transaction, claim))
 
     # Judging -------------------------------------------------------------------------------------------------------
 
@@ -219,7 +314,7 @@ class Ledger:
             before = entry.rows.get(name)
             ended = before is not None and bool(before.ended_at)
             flow = self._flows.in_force(name, earliest, ended=ended)
-            if not meets(entry.state, flow, knowledge):
+            if before is None and not meets(entry.state, flow, knowledge):
                 continue
             verdict = judge(entry.state, flow, knowledge, detail=False)
             row, changed, speaks = row_of(transaction, verdict, entry.partition, knowledge.control_time, before)
@@ -239,7 +334,7 @@ class Ledger:
         self._wait(transaction, waits, knowledge)
         self._find_by(transaction, entry, said)
         if not entry.rows:
-            said.keys.append(KeyRow(UNJUDGED, f"partition {entry.partition}", *transaction, earliest))
+            said.keys.append(KeyRow(UNJUDGED, UNJUDGED, *transaction, earliest))
 
     def _remember(self, transaction: Transaction, partition: int, stays_open: bool, leans: bool) -> None:
         if stays_open:
@@ -275,6 +370,46 @@ class Ledger:
         while self._events > self._capacity and len(self._entries) > 1:
             _, entry = self._entries.popitem(last=False)
             self._events -= len(entry.state)
+
+
+def _learn(state: State, row: DisputeRow) -> bool:
+    alias = f"{row.alias_type}:{row.alias}"
+    return state.learn(alias, Dispute(row.state, row.version, tuple(row.others), tuple(row.holders)))
+
+
+def _learn_all(state: State, rows: Sequence[DisputeRow]) -> bool:
+    return any([_learn(state, row) for row in rows])  # noqa: C419  (all of them)
+
+
+def _read_again(state: State, rows: Sequence[DisputeRow]) -> bool:
+    """Whether one of these facts was stored before: by its version, which is the place of the record that brought it about."""
+    for row in rows:
+        known = state.disputes.get(f"{row.alias_type}:{row.alias}")
+        if known is not None and known.version == row.version:
+            return True
+    return False
+
+
+def _news_of(entry: Entry, claim: Claim) -> bool:
+    """Whether a claim was not announced yet as it is."""
+    known = entry.claimed.get(_name_of(claim))
+    if known is not None and known[0] == claim.state and known[1] <= claim.at:
+        return False
+    at = claim.at if known is None else min(claim.at, known[1])
+    entry.claimed[_name_of(claim)] = (claim.state, at)
+    return True
+
+
+def _name_of(claim: Claim) -> tuple[Transaction, str, int]:
+    """What is announced once: of what names the transaction itself the earliest time is enough, as it is never withdrawn."""
+    return (claim.alias, claim.by, claim.at if claim.by else 0)
+
+
+def _news(known: Observed, event: Observed) -> bool:
+    """Whether an event says what is not stored yet: other content, or a way by which it had not come."""
+    if known.content() != event.content():
+        return True
+    return bool(known.via) and (not event.via or not {*ways(event.via)} <= {*ways(known.via)})
 
 
 class VersionSource:
