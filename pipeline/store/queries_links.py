@@ -19,8 +19,13 @@ ORDER BY version DESC, state DESC, others DESC, holders DESC LIMIT 1 BY transact
 KNOWN_ALIASES = f"""SELECT DISTINCT alias_type, alias FROM kept WHERE {_ALIAS_HOME}
 UNION ALL SELECT DISTINCT alias_type, alias FROM links WHERE {_ALIAS_HOME}"""
 
-_WAITING = f"""(alias_type, alias) NOT IN (
-    SELECT alias_type, alias FROM links GROUP BY alias_type, alias, key_type, transaction_id, `by`, at
+# Which row wins is worked out for those aliases alone of which anything else than a claim was ever said: for all it took 5 s with
+# 3M links and 1M kept events. As sets of 128-bit hashes 0.9 s, as sets of text 3.
+_HASH = "reinterpretAsUInt128(sipHash128(alias_type, alias))"
+_DOUBTED = f"{_HASH} IN (SELECT {_HASH} FROM links WHERE state NOT IN {CLAIMING})"
+_WAITING = f"""{_HASH} NOT IN (SELECT {_HASH} FROM links WHERE state IN {CLAIMING} AND NOT ({_DOUBTED}))
+  AND {_HASH} NOT IN (
+    SELECT {_HASH} FROM links WHERE {_DOUBTED} GROUP BY alias_type, alias, key_type, transaction_id, `by`, at
     HAVING argMax(state, (version, state, shared)) IN {CLAIMING})"""
 _OLDEST = "kept_at, id, recorded_at, source, epoch, seq, body, via, `partition`"
 PARKED = (
