@@ -27,7 +27,7 @@ def claimed(record: LogRecord, source: str, epoch: int, place: int, payload: byt
     headers = dict(record.headers)
     listed = wire.unpack_numbers(headers[wire.SEQ]) if source and wire.SEQ in headers else ()
     if listed:
-        whole = False
+        whole = payload is record.value or payload.count(b"\n") + 1 == len(listed)
         return source, epoch, listed if whole else listed[place : place + 1]
     found = list(_told(record, headers, payload)) if b"seq" in payload or wire.ENCODING in headers else []
     names = {(name, of) for name, of, _ in found if name} or {(source, epoch)}

@@ -129,7 +129,8 @@ def test_events_without_a_number_are_counted(store: Store) -> None:
     late = event("c", seq=0, recorded_at=T + 50)
     store.write_parked([parked(event("d", seq=0)), parked(event("d", seq=0), "p2"), parked(numbered(2))])
     store.write_events([late])
-    store.write_quarantine([refused("q", at=T), refused("r", 3), refused("q", at=T, state="retried", version=1)])
+    store.write_quarantine([refused("q", at=T), refused("r", 3)])
+    store.write_quarantine([refused("q", at=T, state="retried", version=1)])
     assert store.unnumbered() == {("shop-1", 7): (3, 1), ("", 0): (1, 0)}
     assert store.unnumbered("shop-1", T + 50, T + 5_000) == {("shop-1", 7): (1, 0)}
     assert store.unnumbered("shop-1", T + 51) == {("shop-1", 7): (2, 0)}
