@@ -18,7 +18,6 @@ from pipeline.errors import Invalid, Unavailable
 if TYPE_CHECKING:
     from pipeline.app import App
     from pipeline.log import Log
-    from pipeline.store import Store
     from pipeline.work.growth import Growth
 
 # Seconds between two looks.
@@ -42,11 +41,13 @@ def setup(partitions: int | None, timeout: float) -> None:
     is simply run again; it also mends a log whose partitions were added by other means.
     """
     app = app_of()
-    with app.log() as log, app.store() as store:
+    with app.log() as log:
         _create(log, partitions)
-        applied = store.migrate()
-        _settle(app, log, store, partitions, timeout)
+        # Before the store is opened: a worker that is still to be stopped may hold it.
+        _settle(app, log, partitions, timeout)
         tell(f"log: {log.name}, {log.partitions()} partitions")
+    with app.store() as store:
+        applied = store.migrate()
         tell(f"store: {', '.join(applied) if applied else 'up to date'}")
 
 
@@ -58,7 +59,7 @@ def _create(log: Log, partitions: int | None) -> None:
         log.create(None)
 
 
-def _settle(app: App, log: Log, store: Store, partitions: int | None, timeout: float) -> None:
+def _settle(app: App, log: Log, partitions: int | None, timeout: float) -> None:
     """See that the log and control have one number: the one that is wanted."""
     from pipeline.work.growth import Growth, said_otherwise
 
@@ -71,21 +72,22 @@ def _settle(app: App, log: Log, store: Store, partitions: int | None, timeout: f
     growth = Growth(log, landscape, partitions)
     try:
         if growth.needed:
-            _wait(app, log, store, growth, timeout)
+            _wait(app, log, growth, timeout)
             growth.change()
             tell(f"the events have {partitions} partitions now: start the workers again")
     finally:
         growth.close()
 
 
-def _wait(app: App, log: Log, store: Store, growth: Growth, timeout: float) -> None:
+def _wait(app: App, log: Log, growth: Growth, timeout: float) -> None:
     """Until nothing is to be waited for. Raises ``Unavailable`` saying what it was."""
     from pipeline.work.growth import why_not
 
     until = time.monotonic() + timeout
     standing = growth.standing()
     if standing.behind and not standing.members and app.config.embedded_log and app.config.embedded_store:
-        drain_if_free(app, log, store)
+        with app.store() as store:
+            drain_if_free(app, log, store)
         standing = growth.standing()
     with _waiting() as show:
         while not standing.ready:

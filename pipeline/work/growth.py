@@ -19,10 +19,11 @@ from typing import NamedTuple
 from pipeline.core.control import ControlFold
 from pipeline.errors import Invalid, Unavailable
 from pipeline.log import ControlReader, Log
-from pipeline.log.contract import fewer
+from pipeline.log.contract import fewer, made_anew
 from pipeline.work.ownership import control_record
 from schemas.control import Partitions, decode_control
 from schemas.landscape import Landscape
+from tracer.record import EVENTS
 
 _AT_ONCE = 10_000
 _WAIT_MS = 5_000
@@ -54,6 +55,8 @@ class Growth:
             self.have = log.partitions()
             self._begins, self._ends = _bounds(log, self.have)
             self._read()
+            if self._fold.log not in ("", log.identity()):
+                raise Invalid(made_anew(log.name, EVENTS))
             for known in (self.have, self.said):
                 if count < known:
                     raise fewer(log.name, known, count)
@@ -103,7 +106,7 @@ class Growth:
         self._log.extend(self.count)
         sink = self._log.producer()
         try:
-            sink.produce([control_record(Partitions(count=self.count))])
+            sink.produce([control_record(Partitions(count=self.count, log=self._log.identity()))])
         finally:
             sink.close()
 

@@ -10,9 +10,11 @@ from pipeline.errors import Invalid, Unavailable
 from pipeline.store.contract import VerdictQuery
 from pipeline.work.growth import Growth, said_otherwise, why_not
 from pipeline.worker import Worker
+from schemas.control import Partitions
 from schemas.times import DAY
 from tests.faults.site import Crash, Site
-from tests.faults.stories import START, flat, stories
+from tests.faults.stories import START, Event, flat, stories, told
+from tests.faults.test_crash import STEPS
 from tracer.record import CONTROL, EVENTS, Record
 
 ALL = flat(stories())
@@ -214,3 +216,96 @@ def test_a_log_that_nobody_ever_worked_on_needs_not_be_drained() -> None:
     site.send(ALL, each=2)
     grow(site)
     finish(site)
+
+
+# H11: a worker with the old number beside one with the new
+
+
+class Stopped:
+    """A checkpoint at whose ``moment``-th call the process is stopped for long. Meanwhile the number changes, and B does all there is."""
+
+    def __init__(self, site: Site, moment: int):
+        self.site, self.moment, self.calls = site, moment, 0
+        self.others: list[Worker] = []
+
+    def __call__(self, _: str) -> None:
+        self.calls += 1
+        if self.calls == self.moment:
+            self.site.evict_all()
+            self.site.log.extend(NEW)
+            self.site.write(Partitions(count=NEW))
+            self.site.partitions = NEW
+            self.others.append(self.site.worker("B"))
+            self.others[0].drain()
+
+
+def go_on(worker: Worker) -> None:
+    for _ in range(30):
+        worker.step()
+
+
+@pytest.mark.parametrize("moment", range(1, 2 * len(STEPS) + 1))
+def test_h11_a_worker_with_the_old_number_beside_one_with_the_new(moment: int) -> None:
+    """It goes on after any step of its first or second batch, finishes it, and stops; what it says loses."""
+    site = Site(OLD)
+    site.send(ALL[:HALF], each=3)
+    stopped = Stopped(site, moment)
+    old = site.worker("A", checkpoint=stopped, max_records=20)
+    with pytest.raises(Invalid, match="5 partitions now and had 2 when this worker started: start it again"):
+        go_on(old)
+    (new,) = stopped.others
+    site.send(ALL[HALF:], each=3)
+    finish(site, old, new)
+
+
+def test_h11_the_old_one_claims_nothing_once_the_number_changed() -> None:
+    """It is only about to own partitions when the number changes."""
+    site = Site(OLD)
+    site.send(ALL, each=3)
+    old = site.worker("A")
+    site.log.extend(NEW)
+    site.write(Partitions(count=NEW))
+    site.partitions = NEW
+    new = site.worker("B")
+    with pytest.raises(Invalid, match="start it again"):
+        go_on(old)
+    assert old.owned == frozenset()
+    assert old.counters.records == 0
+    finish(site, old, new)
+
+
+def test_38_aliases_move_too() -> None:
+    """Half of all events name the order only by its payment; links and what is kept are in other partitions afterwards."""
+    site, direct = Site(OLD), Site(NEW)
+    events = joined_by_payment()
+    for one in (site, direct):
+        one.send(events[: len(events) // 2], each=2)
+    worker = site.worker()
+    worker.drain()
+    worker.close()
+    grow(site)
+    for one in (site, direct):
+        one.send(events[len(events) // 2 :], each=2)
+        one.hear(START + 30 * DAY)
+        worker = one.worker()
+        worker.drain()
+        worker.close()
+    assert site.verdicts() == direct.verdicts()
+    assert site.store.count_parked() == 0
+    assert site.store.count_quarantine() == {}
+    assert len(site.verdicts()) == 40
+
+
+def joined_by_payment() -> list[Event]:
+    """Forty orders: some paid before anybody knew whose payment it is, some after, some with the link between the halves."""
+    events = []
+    for number in range(40):
+        placed, paid, confirmed = told("order", f"p{number}", "placed 0m, paid 5m, confirmed 6m", {})
+        payment = {"payment": f"PAY-{number}"}
+        own = [
+            {**placed, "keys": {**placed["keys"], **payment}},
+            {**paid, "keys": payment},
+            {**confirmed, "keys": payment},
+        ]
+        events.append(own if number % 2 else own[::-1])
+    return [own[place] for place in range(3) for own in events]
