@@ -28,6 +28,8 @@ from schemas.verdict import Wait
 from schemas.wire import Observed
 
 _LOAD_AT_ONCE = 1_000
+_NONE: frozenset[str] = frozenset()
+_new = tuple.__new__
 
 
 @dataclass(slots=True)
@@ -103,7 +105,9 @@ class Ledger:
     def use(self, flows: Flows, roles: Roles) -> None:
         """Judge by these flows from now on, in which key types mean this."""
         self._flows, self._roles = flows, roles
-        self._once = {kind: [name for name, role in found.items() if role.once] for kind, found in roles.of.items()}
+        self._once = {
+            kind: frozenset(name for name, role in found.items() if role.once) for kind, found in roles.of.items()
+        }
         self._instances = {
             key_type: tuple(
                 sorted(
@@ -205,11 +209,13 @@ class Ledger:
         for transaction, arrived in arrivals.items():
             entry = self._entries.get(transaction)
             known = entry.state.known if entry is not None else {}
-            key_type, identity = transaction
+            if known.keys().isdisjoint([event.id for event, _ in arrived]):
+                rows += [_new(EventRow, (*transaction, event, body)) for event, body in arrived]
+                continue
             for event, body in arrived:
                 same = known.get(event.id)
                 if same is None or (same is not event and _news(same, event)):
-                    rows.append(EventRow(key_type, identity, event, body))
+                    rows.append(EventRow(*transaction, event, body))
         return rows
 
     def repeated(self, arrivals: Mapping[Transaction, list[Arrived]]) -> Iterator[Observed]:
@@ -235,19 +241,10 @@ class Ledger:
         merged = Merged([], [])
         for transaction, arrived in arrivals.items():
             entry = self._entries[transaction]
-            before = len(entry.state)
-            rows = facts.get(transaction, ())
-            again = _read_again(entry.state, rows)
-            changed = _learn_all(entry.state, rows)
-            for event, _ in arrived:
-                known = entry.state.known.get(event.id)
-                if known is not None and known is not event and known.content() != event.content():
-                    self.conflicts += 1
-                if entry.state.merge(event):
-                    changed = True
-                    entry.latest.append(event)
-            self._events += len(entry.state) - before
-            if changed or entry.unsaid:
+            rows = facts.get(transaction, ()) if facts else ()
+            again = bool(rows) and _read_again(entry.state, rows)
+            changed = bool(rows) and _learn_all(entry.state, rows)
+            if self._add(entry, arrived) or changed or entry.unsaid:
                 merged.touched.append(transaction)
             if transaction[0] in self._roles.of:
                 self._claim(transaction, entry, arrived, rows, merged, again=again)
@@ -261,6 +258,25 @@ class Ledger:
                     self._claim(transaction, entry, (), rows, merged, again=again)
         return merged
 
+    def _add(self, entry: Entry, arrived: Sequence[Arrived]) -> bool:
+        """Add events to what is known of a transaction; whether anything changed."""
+        state = entry.state
+        events = {event.id: event for event, _ in arrived}
+        if len(events) == len(arrived) and state.add(events):
+            entry.latest += events.values()
+            self._events += len(events)
+            return True
+        before, changed = len(state), False
+        for event, _ in arrived:
+            known = state.known.get(event.id)
+            if known is not None and known is not event and known.content() != event.content():
+                self.conflicts += 1
+            if state.merge(event):
+                changed = True
+                entry.latest.append(event)
+        self._events += len(state) - before
+        return changed
+
     def _claim(
         self,
         transaction: Transaction,
@@ -273,10 +289,15 @@ class Ledger:
     ) -> None:
         """Announce what the events that were read claim, once. Where an alias is in dispute, what came by aliases claims anew:
         it may rest on another's now. ``again``: a fact is read a second time: somebody crashed before he announced."""
-        once = self._once.get(transaction[0], ())
+        once = self._once.get(transaction[0], _NONE)
         found: dict[tuple[Transaction, str, int], Claim] = {}
-        events = [event for event, _ in arrived if event.keys != entry.claimed_by or event.via]
-        standings = entry.state.standings
+        standings, last = entry.state.standings, entry.claimed_by
+        events = []
+        for event, _ in arrived:
+            # Most events of a transaction carry the same keys, and claim the same.
+            if event.via or event.keys != last:
+                events.append(event)
+                last = event.keys if not event.via and once.isdisjoint(event.keys) else None
         if rows or standings:
             events += [event for event in entry.state.known.values() if event.via]
         for event in events:
@@ -284,7 +305,7 @@ class Ledger:
                 known = found.get(_name_of(claim))
                 if known is None or (claim.state, claim.at) < (known.state, known.at):
                     found[_name_of(claim)] = claim
-            if not event.via and not any(name in event.keys for name in once):
+            if not event.via and once.isdisjoint(event.keys):
                 entry.claimed_by = event.keys
         for claim in found.values():
             if _news_of(entry, claim) or again:

@@ -98,6 +98,15 @@ def test_merge_says_whether_a_judge_could_see_it(events: list[Observed], more: O
     assert not state.merge(more)
 
 
+@settings(max_examples=300, deadline=None)
+@given(events=many(), more=many())
+def test_to_add_at_once_is_to_merge_one_by_one_or_nothing(events: list[Observed], more: list[Observed]) -> None:
+    state, new = of(events), {event.id: event for event in more}
+    added = state.add(new)
+    assert seen(state) == seen(of([*events, *new.values()] if added else events))
+    assert added or new.keys() & {event.id for event in events} or len(events) + len(new) > module.BOUND
+
+
 def test_a_million_events_on_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault 23, in small: bounded and flagged; the first and the last are kept."""
     monkeypatch.setattr(module, "BOUND", 100)
