@@ -222,7 +222,7 @@ def test_a_log_that_nobody_ever_worked_on_needs_not_be_drained() -> None:
 
 
 class Stopped:
-    """A checkpoint at whose ``moment``-th call the process is stopped for long. Meanwhile the number changes, and B does all there is."""
+    """A checkpoint at whose ``moment``-th call the process stops for long, while the number changes and B does all there is."""
 
     def __init__(self, site: Site, moment: int):
         self.site, self.moment, self.calls = site, moment, 0
