@@ -1,0 +1,264 @@
+"""A store that is really killed, away, slow or full, with real workers on a real Kafka (faults 2, 4, 9, 10, 11, 21)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.log.kafka import KafkaEventConsumer
+from tests.contract.stores import database, served_folder
+from tests.faults.proxy import Deaf, Delay, Fault, Half, Proxy, Refuse
+from tests.faults.real import SESSION_MS, Real, StoreProcess, real, served_url, until
+from tests.faults.stories import flat, stories, told
+from tracer.record import EPOCH, EVENTS, KIND, SOURCE, Record
+
+__all__ = ["served_folder"]
+
+ALL = flat(stories(1))
+TABLES = ["events", "flips", "verdicts", "keys"]
+POISON = [
+    Record(EVENTS, b"order:1", b'{"broken": %d}' % n, ((KIND, b"event"), (SOURCE, b"app"), (EPOCH, b"1")))
+    for n in range(5)
+]
+READ_ONLY = Refuse(164, "Code: 164. DB::Exception: lastseen: Cannot execute query in readonly mode. (READONLY)")
+TOO_MANY_PARTS = Refuse(
+    252,
+    "Code: 252. DB::Exception: Too many parts (3000 with average size of 1.2 KiB) in table 'lastseen.events'. Merges are "
+    "processing significantly slower than inserts. (TOO_MANY_PARTS)",
+)
+DISK_FULL = Refuse(
+    243, "Code: 243. DB::Exception: Cannot reserve 1.00 MiB, not enough space. (NOT_ENOUGH_SPACE) (version 26.9)"
+)
+
+
+@pytest.fixture(scope="module")
+def proxy(served_folder: Path) -> Iterator[Proxy]:
+    served = json.loads((served_folder / "served.json").read_text())
+    made = Proxy(served["url"])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def site(kafka_broker: dict[str, str], served_folder: Path, proxy: Proxy) -> Iterator[Real]:
+    """Whose workers reach the store through the proxy, and the test by itself."""
+    proxy.fault = lambda _: None
+    proxy.refused.clear()
+    name = database()
+    token = (served_folder / "token").read_text().strip()
+    through = f"clickhouse://lastseen@127.0.0.1:{proxy.port}/{name}"
+    url = f"chdb://{served_folder}?database={name}"
+    env = {"LASTSEEN_CLICKHOUSE_PASSWORD": token}
+    with real(kafka_broker["address"], url, through_url=through, env=env) as made:
+        yield made
+    proxy.fault = lambda _: None
+
+
+class On:
+    """A fault of inserts into one table ("" for all), the first ``times``."""
+
+    def __init__(self, fault: Fault, table: str = "", times: int = 10**9):
+        self.fault, self.table, self.left = fault, table, times
+        self._lock = threading.Lock()
+
+    def __call__(self, table: str) -> Fault | None:
+        with self._lock:
+            if not table or (self.table and table != self.table) or not self.left:
+                return None
+            self.left -= 1
+            return self.fault
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_2_killed_in_the_middle_of_an_insert(site: Real, proxy: Proxy, table: str) -> None:
+    """Half of what the worker had to say has arrived when it is killed; the next one completes it."""
+    site.send(ALL)
+    site.hear()
+    first = site.worker(max_records=10)
+    gone = threading.Event()
+
+    def kill() -> None:
+        first.process.kill()
+        gone.set()
+
+    proxy.fault = On(Half(kill), table, 1)
+    until(gone.is_set)
+    site.worker()
+    site.settle()
+
+
+@pytest.mark.parametrize("table", ["events", "verdicts"])
+def test_4_an_insert_that_timed_out_and_succeeded(site: Real, proxy: Proxy, table: str) -> None:
+    proxy.fault = On(Deaf(), table, 3)
+    site.send(ALL)
+    site.hear()
+    worker = site.worker(max_records=20)
+    site.settle()
+    assert proxy.refused[table] == 3
+    assert worker.stop()["retries"] >= 1
+    site.whole()
+
+
+def test_10_every_insert_takes_longer_than_the_session(site: Real, proxy: Proxy) -> None:
+    """No eviction: one *own* for each partition is all that is ever written; and lag comes back to zero."""
+    proxy.fault = On(Delay(1.3 * SESSION_MS / 1000), "events")
+    site.send(ALL, each=20)
+    site.hear()
+    worker = site.worker(max_records=6)
+    site.settle()
+    assert len(site.owns()) == 4
+    assert worker.stop()["retries"] == 0
+
+
+@pytest.mark.parametrize("refusal", [READ_ONLY, TOO_MANY_PARTS, DISK_FULL], ids=["read-only", "parts", "disk"])
+def test_11_the_store_refuses_to_write(site: Real, proxy: Proxy, refusal: Refuse) -> None:
+    """It is asked again and again, at growing intervals; nothing is committed meanwhile, and nothing lost."""
+    proxy.fault = On(refusal)
+    site.send(ALL)
+    site.hear()
+    worker = site.worker(first_backoff=0.1)
+    began = time.monotonic()
+    until(lambda: sum(proxy.refused.values()) >= 6)
+    # 0.1, 0.2, 0.4 and then 0.5 s: whoever spins would have been refused thousands of times.
+    assert sum(proxy.refused.values()) <= 6 + (time.monotonic() - began) / 0.4
+    assert sum(site.committed().values()) == 0
+    assert worker.alive
+    proxy.fault = lambda _: None
+    site.settle()
+    assert len(site.owns()) == 4
+    worker.stop()
+
+
+def test_21_the_quarantine_is_away(site: Real, proxy: Proxy) -> None:
+    """What is bad is kept before it is committed: as long as it cannot be, nothing is."""
+    proxy.fault = On(DISK_FULL, "quarantine")
+    site.produce([one._replace(partition=number % 4) for number, one in enumerate(POISON)])
+    site.send(ALL)
+    site.hear()
+    worker = site.worker()
+    until(lambda: proxy.refused["quarantine"] >= 5)
+    assert sum(site.committed().values()) == 0
+    assert worker.alive
+    proxy.fault = lambda _: None
+    until(site.finished)
+    site.whole(poison=len(POISON))
+    kept = {row.payload for row in site.store.quarantine(limit=100)}
+    assert kept == {one.value for one in POISON}
+    worker.stop()
+
+
+# The store's own process ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[StoreProcess]:
+    process = StoreProcess(tmp_path / "store")
+    process.start()
+    yield process
+    process.stop()
+
+
+def test_2_the_store_is_killed_in_the_middle_of_inserts(kafka_broker: dict[str, str], own: StoreProcess) -> None:
+    """Again and again, at some moment of a batch: a part of it is visible, and the same worker completes it."""
+    with real(kafka_broker["address"], served_url(own.folder)) as site:
+        site.send(flat(stories(4)))
+        site.hear()
+        worker = site.worker(max_records=10)
+        until(lambda: sum(site.committed().values()) > 0)
+        for pause in (0.0, 0.03, 0.07):
+            before = sum(site.committed().values())
+            time.sleep(pause)  # another moment each time
+            own.kill()
+            assert worker.alive
+            own.start()
+            until(lambda before=before: sum(site.committed().values()) > before)  # type: ignore[misc]
+        site.settle()
+        assert len(site.owns()) == 4, "its place in the group was never given away"
+        assert worker.stop()["retries"] > 0
+
+
+def test_9_the_store_is_away_for_long(kafka_broker: dict[str, str], own: StoreProcess) -> None:
+    """Many sessions long, while 40 MB arrive: nothing is read away and heaped up, membership is kept, and then it goes on."""
+    with real(kafka_broker["address"], served_url(own.folder)) as site:
+        site.send(ALL[:20])
+        worker = site.worker(max_records=50)
+        until(lambda: site.lag() == 0)
+        before, calm = site.committed(), worker.resident
+        own.kill()
+        heavy = [
+            {
+                **told("order", f"heavy-{number}", "placed 0m", {})[0],
+                "attributes": {f"note {part}": "x" * 4_000 for part in range(10)},
+            }
+            for number in range(1_000)
+        ]
+        site.send(ALL[20:])
+        site.send(heavy, each=5)
+        began = time.monotonic()
+        until(lambda: time.monotonic() > began + 4 * SESSION_MS / 1000)
+        assert worker.alive
+        assert site.committed() == before
+        assert worker.resident - calm < 32 * 1024 * 1024
+        own.start()
+        site.hear()
+        site.settle()
+        assert len(site.owns()) == 4
+        worker.stop()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        pytest.skip(f"no mount: {error.strerror}")
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()[:100]}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def test_11_the_disk_is_really_full(kafka_broker: dict[str, str], tmp_path: Path) -> None:
+    """A disk of its own is filled by somebody else, and emptied again."""
+    with small_disk(tmp_path / "disk", 64):
+        own = StoreProcess(tmp_path / "disk" / "store")
+        own.start()
+        try:
+            with real(kafka_broker["address"], served_url(own.folder)) as site:
+                filler = tmp_path / "disk" / "filler"
+                with filler.open("wb") as file, contextlib.suppress(OSError):
+                    while True:
+                        file.write(b"\0" * 4096)
+                site.send(ALL)
+                site.hear()
+                worker = site.worker()
+                began = time.monotonic()
+                until(lambda: len(site.owns()) == 4)
+                until(lambda: time.monotonic() > began + 3)
+                assert sum(site.committed().values()) == 0
+                assert worker.alive
+                filler.unlink()
+                site.settle()
+                counters = worker.stop()
+                assert 0 < counters["retries"] < 40, "it is told, and does not spin"
+        finally:
+            own.stop()
+
+
+def test_10_a_batch_may_take_as_long_as_its_statements(site: Real) -> None:
+    """Ten of 30 s each lie between two polls; heartbeats say that the worker lives, not polls."""
+    consumer = site.log.consumer()
+    assert isinstance(consumer, KafkaEventConsumer)
+    assert consumer._client.config["max_poll_interval_ms"] > 10 * 30_000
+    consumer.close()
