@@ -10,11 +10,18 @@ import pytest
 
 from pipeline.core.correlate import BROKEN, CLAIMED, DECISION
 from pipeline.store.contract import LinkRow
+from schemas import wire
 from schemas.joined import Decision, Lines
-from schemas.times import DAY, MINUTE
+from schemas.times import DAY, HOUR, MINUTE
+from schemas.wire import Observed
 from tests.answers.world import NOW, fill, keep
 from tests.cli.test_commands import HOSTILE, World
-from tracer.record import EVENTS, partition_of
+from tests.cli.test_processes import Place, emit, place
+from tracer.record import EVENTS, Record, partition_of
+from tracer.sinks import open_sink
+from tracer.sinks.memory import wall_clock
+
+__all__ = ["place"]
 
 
 @pytest.fixture
@@ -151,3 +158,27 @@ def test_nothing_from_data_steers_the_terminal(world: World) -> None:
             said = world.invoke(*args, *form).output
             assert "\x1b" not in said
             assert "\u202e" not in said
+
+
+def test_a_folder_of_ones_own_from_unlinked_to_joined(place: Place) -> None:
+    """Real commands on the embedded log and store: what nobody claims is found, a person says whose it is, and it is joined."""
+    place.run("setup")
+    emit(place, "1")
+    sink = open_sink(f"sqlite:///{place.folder / 'data' / 'log.sqlite'}")
+    paid = Observed(id="p9", system="payments", step="paid", time=wall_clock() - 5 * HOUR, keys={"payment": " P9"})
+    sink.produce([Record(EVENTS, b"payment: P9", wire.encode([paid]))])
+    sink.close()
+    place.run("worker", "--drain")
+    (one,) = json.loads(place.run("unlinked", "--format", "json"))
+    assert (one["alias_type"], one["events"], one["under_1h"], one["samples"][0]["alias"]) == ("payment", 1, 1, "P9")
+    place.run("unlinked", "--fail-on", "any", code=1)
+    assert "which no order has claimed yet" in place.run("lookup", "P9", code=1)
+    assert "names no transaction" not in place.run("link", "payment:P9", code=1)
+    place.run("link", "payment:P9", "order:1", "--accept", "--why", "the customer showed the receipt")
+    assert json.loads(place.run("unlinked", "--format", "json")) == []
+    (found,) = json.loads(place.run("lookup", "P9", "--format", "json"))
+    assert (found["transaction_id"], [hop["known_by"] for hop in found["path"]]) == ("1", [[], ["payment:P9"]])
+    (claim,) = json.loads(place.run("link", "payment:P9", "--format", "json"))["claims"]
+    assert (claim["transaction_id"], claim["joined"], claim["decision"]) == ("1", True, "accepted")
+    place.run("link", "payment:P9", "order:1", "--break")
+    assert len(json.loads(place.run("unlinked", "--format", "json"))) == 1
