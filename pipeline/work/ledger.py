@@ -22,6 +22,7 @@ from pipeline.work.agenda import Agenda
 from pipeline.work.intake import Arrived
 from pipeline.work.members import Members
 from pipeline.work.numbers import numbered
+from pipeline.work.packed import Contents, Packed
 from pipeline.work.rows import flip_of, row_of
 from schemas.flow import Flows
 from schemas.verdict import Wait
@@ -96,6 +97,7 @@ class Ledger:
         self._events = 0
         self.conflicts = 0
         self._members = Members()
+        self._packed = Packed()
         self.agenda = Agenda()
         self.troubled: dict[Transaction, int] = {}
         self.partition_of: dict[Transaction, int] = {}
@@ -153,6 +155,7 @@ class Ledger:
             self._events -= len(self._entries.pop(transaction).state)
         lost = [transaction for transaction, partition in self.partition_of.items() if partition in gone]
         self.agenda.drop(lost)
+        self._packed.drop(lost)
         for transaction in lost:
             del self.partition_of[transaction]
             self.troubled.pop(transaction, None)
@@ -166,7 +169,8 @@ class Ledger:
             if transaction in self._entries:
                 self._entries.move_to_end(transaction)
             elif transaction in self._members:
-                missing.append(transaction)
+                if not self._unpack(transaction, partition):
+                    missing.append(transaction)
             else:
                 self._members.add(transaction)
                 self._entries[transaction] = self._fresh(transaction, partition)
@@ -175,6 +179,21 @@ class Ledger:
 
     def _fresh(self, transaction: Transaction, partition: int) -> Entry:
         return Entry(State(*transaction, self._instances.get(transaction[0], ())), partition)
+
+    def _unpack(self, transaction: Transaction, partition: int) -> bool:
+        """Whether it was packed; then it is in memory as it was."""
+        contents = self._packed.take(transaction)
+        if contents is None:
+            return False
+        entry = self._entries[transaction] = self._fresh(transaction, partition)
+        entry.keys.add(transaction)
+        for event in contents.events:
+            entry.state.merge(event)
+            entry.keys.update(event.keys.items())
+        entry.rows = {row.flow: row for row in contents.rows}
+        entry.claimed, entry.unsaid = contents.claimed, False
+        self._events += len(entry.state)
+        return True
 
     def _read_back(self, transactions: Sequence[Transaction], wanted: Mapping[Transaction, int]) -> None:
         events = self._store.load_events(transactions)
@@ -389,8 +408,16 @@ class Ledger:
     def evict(self) -> None:
         """Let go of what was not used for longest."""
         while self._events > self._capacity and len(self._entries) > 1:
-            _, entry = self._entries.popitem(last=False)
+            transaction, entry = self._entries.popitem(last=False)
             self._events -= len(entry.state)
+            if transaction in self.partition_of:
+                self._pack(transaction, entry)
+
+    def _pack(self, transaction: Transaction, entry: Entry) -> None:
+        """Keep as bytes what is open and entirely said; anything out of the ordinary is read back when it is wanted."""
+        state = entry.state
+        if not (entry.unsaid or entry.latest or state.bounded or state.reused or state.disputes):
+            self._packed.put(transaction, Contents([*state.known.values()], [*entry.rows.values()], entry.claimed))
 
 
 def _learn(state: State, row: DisputeRow) -> bool:
