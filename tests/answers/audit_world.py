@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.answers.audit import Audit, audit
 from pipeline.errors import Unavailable
+from pipeline.store.contract import Store
 from schemas import wire
 from schemas.control import Goodbye, Marker, decode_control
 from schemas.times import SECOND
@@ -55,8 +56,8 @@ class Wire:
 class World:
     """``n``: events emitted."""
 
-    def __init__(self, partitions: int = 3):
-        self.site = Site(partitions)
+    def __init__(self, partitions: int = 3, store: Store | None = None):
+        self.site = Site(partitions, store)
         self.wire = Wire(self.site)
         self.emitters: list[Emitter] = []
         self.n = 0
