@@ -196,26 +196,33 @@ class Worker:
         proved = self._insist(lambda: self._ownership.claim(at_end=False))
         if proved:
             self._refresh()
+        # Waiting for a service polls, and a poll may take back what was just proved; the change is taken next time.
+        begun = []
         for partition in proved:
-            self._insist(lambda number=partition: self._rewind(number))  # type: ignore[misc]
-            self._ledger.processed[partition] = self._ownership.activate(partition).through
-        if proved:
-            self._insist(lambda: self._book.open(proved))
-            self._queue.update(dict.fromkeys(self._insist(lambda: self._ledger.open(proved))))
-        self._consumer.resume(proved)
+            if self._insist(lambda number=partition: self._rewind(number)):  # type: ignore[misc]
+                self._ledger.processed[partition] = self._ownership.activate(partition).through
+                begun.append(partition)
+        if begun:
+            self._insist(lambda: self._book.open(begun))
+            self._queue.update(dict.fromkeys(self._insist(lambda: self._ledger.open(begun))))
+        self._consumer.resume(self._consumer.assignment() & set(begun))
 
     def _give_up(self, partitions: Iterable[int]) -> None:
         lost = self._ownership.revoked(partitions)
         self._ledger.close(lost)
         self._book.close(lost)
 
-    def _rewind(self, partition: int) -> None:
-        """Read on from what is committed: what was polled before ownership was proved was not worked on."""
+    def _rewind(self, partition: int) -> bool:
+        """Read on from what is committed: what was polled before ownership was proved was not worked on. False where the partition
+        went away meanwhile."""
         committed = self._consumer.committed([partition])[partition]
         if committed is None:
             committed = self._consumer.beginning_offsets([partition])[partition]
+        if partition not in self._consumer.assignment():
+            return False
         if self._consumer.position(partition) != committed:
             self._consumer.seek(partition, committed)
+        return True
 
     def _hold(self) -> None:
         """Poll with everything paused, so that the group does not give us up while a service is away."""
@@ -380,7 +387,9 @@ class Worker:
             self._trim()
 
     def _trim(self) -> None:
-        positions = {number: owned.position for number, owned in self._ownership.active.items()}
+        # By what is committed: a position of ours may have been refused, and whoever comes next reads on from the commit.
+        committed = self._insist(lambda: self._consumer.committed(self._ownership.active))
+        positions = {number: position for number, position in committed.items() if position is not None}
         self._insist(lambda: self._log.trim(positions))
 
     # What is due ---------------------------------------------------------------------------------------------------
@@ -414,8 +423,9 @@ class Worker:
             return
         read_to = self.fold.now
         ends = self._insist(lambda: self._consumer.end_offsets(active))
+        ours = self._consumer.assignment()
         for number, owned in active.items():
-            if self._consumer.position(number) == owned.position >= ends.get(number, 0) and read_to != NEVER:
+            if number in ours and self._consumer.position(number) == owned.position >= ends.get(number, 0) and read_to != NEVER:
                 owned.through = max(owned.through, read_to)
         self._insist(lambda: self._ownership.announce(speakers, always=True))
         self._desk.note_departed()

@@ -23,19 +23,22 @@ _Version = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 
 SHARED_MARK = "~"
+PATH_BETWEEN = "\t"
 WAYS_BETWEEN = "\n"
+# Twelve aliases from the one that an event names to the transaction itself, at most.
+MAX_WAY = 12 * (MAX_NAME + MAX_KEY_VALUE + 2)
 
 
 class Copy(msgspec.Struct, gc=False):
     """Kind ``copy``: an event for ``to``, a transaction or an alias (``type:value``), as JSON.
 
-    ``via``: the alias by which it came to the transaction, ``~type:value`` where it was reached through a shared one; "" for
-    a copy that is kept under the alias ``to``.
+    ``via``: the way by which it came to the transaction: the alias, and before it those by which the transaction claims that one,
+    its own first, with tabs between; ``~`` in front where one of them is shared. "" for a copy that is kept under the alias ``to``.
     """
 
     to: Address
     event: msgspec.Raw
-    via: Annotated[str, Meta(max_length=MAX_NAME + MAX_KEY_VALUE + 2)] = ""
+    via: Annotated[str, Meta(max_length=MAX_WAY)] = ""
 
 
 class Link(msgspec.Struct, gc=False, omit_defaults=True):
@@ -50,7 +53,7 @@ class Link(msgspec.Struct, gc=False, omit_defaults=True):
     to: Address
     version: _Version
     at: int
-    by: Annotated[str, Meta(max_length=MAX_NAME + MAX_KEY_VALUE + 2)] = ""
+    by: Annotated[str, Meta(max_length=MAX_WAY)] = ""
     shared: bool = False
     state: Literal["claimed", "withdrawn"] = "claimed"
 
@@ -59,7 +62,8 @@ class Fact(msgspec.Struct, gc=False, omit_defaults=True):
     """Kind ``conflict``: what transaction ``to`` has to know of an alias that it claims.
 
     ``state``: ``clear``; ``contested``: others claim it too; ``foreign``: it is another's; ``void``: it joins nothing.
-    ``others``: other claimants, at most ten. ``holders``: for a ``once`` key, others that hold it, with µs when.
+    ``way``: the only one by which the alias leads to the transaction; "" where any does. ``others``: other claimants, at most ten.
+    ``holders``: for a ``once`` key, others that hold it, with µs when.
     """
 
     to: Address
@@ -68,6 +72,7 @@ class Fact(msgspec.Struct, gc=False, omit_defaults=True):
     state: Literal["clear", "contested", "foreign", "void"] = "clear"
     others: tuple[str, ...] = ()
     holders: tuple[tuple[str, int], ...] = ()
+    way: str = ""
 
 
 class Decision(msgspec.Struct, gc=False, omit_defaults=True):
@@ -83,7 +88,23 @@ class Decision(msgspec.Struct, gc=False, omit_defaults=True):
     why: _Text = ""
 
 
-_Body = TypeVar("_Body", Copy, Link, Fact, Decision)
+class Forget(msgspec.Struct, gc=False, omit_defaults=True):
+    """Kind ``forget``: what the partition that it is read in holds of ``key`` goes, and may not come back.
+
+    ``mode`` key: a person's word, written into every partition; every transaction that carries the key goes with it. ``transaction``:
+    one that did, from its owner to every partition, with the ``aliases`` that it claimed. ``salt``: hex, of the digests by which
+    its return is refused.
+    """
+
+    key: Address
+    salt: Annotated[str, Meta(pattern="^([0-9a-f]{2}){8,32}$")]
+    mode: Literal["key", "transaction"] = "key"
+    aliases: tuple[str, ...] = ()
+    by: _Text = ""
+    why: _Text = ""
+
+
+_Body = TypeVar("_Body", Copy, Link, Fact, Decision, Forget)
 _ENCODER = msgspec.json.Encoder()
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 

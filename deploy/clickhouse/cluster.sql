@@ -242,11 +242,12 @@ CREATE TABLE IF NOT EXISTS disputes ON CLUSTER `lastseen`
     state          LowCardinality(String),
     version        UInt64 COMMENT 'milliseconds << 22 | offset',
     others         Array(String),
-    holders        String COMMENT 'JSON: [[transaction, µs], …]'
+    holders        String COMMENT 'JSON: [[transaction, µs], …]',
+    way            String
 )
 ENGINE = ReplicatedReplacingMergeTree
 PRIMARY KEY (key_type, transaction_id, alias_type, alias)
-ORDER BY (key_type, transaction_id, alias_type, alias, version, state, others, holders)
+ORDER BY (key_type, transaction_id, alias_type, alias, version, state, others, holders, way)
 SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
 
 -- 0010_tombstones

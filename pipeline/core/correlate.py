@@ -5,6 +5,9 @@ the greatest version counts. A claim that rests on an event which names the tran
 is its own; one that was reached through a shared alias is shared, and yields to any that is another's own: a payment listed in
 a batch file belongs to the order that says so, not to every order of the batch.
 
+A claim says by which way the event had come that makes it, alias by alias, and none rests on itself: where two aliases are named by
+one event alone, each would otherwise hold up the other after what both came from was withdrawn.
+
 The same for each key type of transactions by itself: an order and a cart may both be named by one trace.
 """
 
@@ -17,7 +20,7 @@ from typing import NamedTuple
 
 from schemas.flow import Flow, Flows
 from schemas.flow import Role as Meaning
-from schemas.joined import SHARED_MARK, WAYS_BETWEEN, address, parts
+from schemas.joined import PATH_BETWEEN, SHARED_MARK, WAYS_BETWEEN, address, parts
 
 # Key type and value.
 Transaction = tuple[str, str]
@@ -28,6 +31,8 @@ DECISION = "(decision)"
 # A fact names so many other claimants; and so many strong ones are told of each that comes (each was told as it came itself).
 OTHERS = 10
 TOLD_AGAIN = 8
+# A way leads over so many aliases at most.
+MAX_PATH = 10
 
 _JOINING = {Meaning.ALIAS: "alias", Meaning.SHARED: "shared", Meaning.WEAK: "weak"}
 
@@ -109,12 +114,29 @@ def ways(via: str) -> tuple[str, ...]:
     return tuple(via.split(WAYS_BETWEEN)) if via else ()
 
 
+def path_of(way: str) -> tuple[str, ...]:
+    """The aliases of a way, each ``type:value``, the transaction's own first."""
+    return tuple(way.removeprefix(SHARED_MARK).split(PATH_BETWEEN)) if way else ()
+
+
 def alias_of(way: str) -> str:
-    """``type:value`` of a way."""
-    return way.removeprefix(SHARED_MARK)
+    """The alias, ``type:value``, under which an event was kept that came by this way."""
+    return way.removeprefix(SHARED_MARK).rpartition(PATH_BETWEEN)[2]
+
+
+def way_of(by: str, alias: Transaction, *, shared: bool) -> str:
+    """The way of events kept under an alias that the transaction claims by another way ("": itself)."""
+    return (SHARED_MARK if shared else "") + PATH_BETWEEN.join((*path_of(by), address(*alias)))
 
 
 # What an event says of the aliases that it carries -------------------------------------------------------------------
+
+
+class Known(NamedTuple):
+    """What a transaction knows of an alias that is not plainly clear: its standing, and the only way that leads ("": any)."""
+
+    state: str
+    way: str
 
 
 class Claim(NamedTuple):
@@ -133,7 +155,7 @@ def claims_of(
     keys: Mapping[str, str],
     via: str,
     time: int,
-    disputes: Mapping[str, str],
+    disputes: Mapping[str, Known],
 ) -> list[Claim]:
     """What an event of a transaction claims for it. An event does not announce the alias by which it came, and one that came by a
     weak alias announces none. ``disputes``: alias to standing; what came by what is another's claims nothing any more."""
@@ -151,51 +173,62 @@ def claims_of(
     claims = []
     usable = leads(keys, via, disputes)
     for way in ways(via):
-        through = alias_of(way)
-        if roles.role(transaction_type, parts(through)[0]).joins == "weak":
+        path = path_of(way)
+        if roles.role(transaction_type, parts(path[-1])[0]).joins == "weak" or len(path) >= MAX_PATH:
             continue
         for name, value, role in found:
-            if address(name, value) != through:
+            if address(name, value) not in path:
                 shared = role.joins == "shared" or way.startswith(SHARED_MARK)
                 state = CLAIMED if way in usable else WITHDRAWN
                 claims.append(Claim((name, value), way, shared, state, time if role.once else 0))
     return claims
 
 
-def leads(keys: Mapping[str, str], via: str, disputes: Mapping[str, str]) -> tuple[str, ...]:
+def leads(keys: Mapping[str, str], via: str, disputes: Mapping[str, Known]) -> tuple[str, ...]:
     """Of the ways by which an event came those that lead to the transaction, by what it knows of its aliases. A shared one does not
     lead where the event carries an alias that is another's own."""
     if not disputes:
         return ways(via)
-    foreign = any(disputes.get(address(name, value)) == FOREIGN for name, value in keys.items())
+    foreign = any(
+        (known := disputes.get(address(name, value))) is not None and known.state == FOREIGN
+        for name, value in keys.items()
+    )
     return tuple(
         way
         for way in ways(via)
-        if disputes.get(alias_of(way), CLEAR) not in (FOREIGN, VOID) and not (foreign and way.startswith(SHARED_MARK))
+        if _leads(way, disputes.get(alias_of(way))) and not (foreign and way.startswith(SHARED_MARK))
     )
 
 
-def active(keys: Mapping[str, str], via: str, disputes: Mapping[str, str]) -> bool:
+def _leads(way: str, known: Known | None) -> bool:
+    return known is None or (known.state not in (FOREIGN, VOID) and known.way in ("", way))
+
+
+def active(keys: Mapping[str, str], via: str, disputes: Mapping[str, Known]) -> bool:
     """Whether an event is the transaction's."""
     return not via or not disputes or bool(leads(keys, via, disputes))
 
 
-def contested(keys: Mapping[str, str], via: str, disputes: Mapping[str, str]) -> str:
+def contested(keys: Mapping[str, str], via: str, disputes: Mapping[str, Known]) -> str:
     """The alias because of which it is not certain that an active event is the transaction's; "" where it is. What is shared makes
     nothing certain of which an alias of its own is contested."""
     if not via or not disputes:
         return ""
     names = (address(name, value) for name, value in keys.items())
-    carried = min((name for name in names if disputes.get(name) == CONTESTED), default="")
+    carried = min((name for name in names if _is_contested(disputes.get(name))), default="")
     doubtful = ""
     for way in leads(keys, via, disputes):
-        alias = alias_of(way) if disputes.get(alias_of(way)) == CONTESTED else ""
+        alias = alias_of(way) if _is_contested(disputes.get(alias_of(way))) else ""
         if way.startswith(SHARED_MARK):
             alias = alias or carried
         if not alias:
             return ""
         doubtful = min(doubtful or alias, alias)
     return doubtful
+
+
+def _is_contested(known: Known | None) -> bool:
+    return known is not None and known.state == CONTESTED
 
 
 # What an alias comes to ----------------------------------------------------------------------------------------------
@@ -216,7 +249,7 @@ class Claims:
     found: dict[tuple[Transaction, str, int], tuple[str, bool, int]] = field(default_factory=dict)
 
     def add(self, transaction: Transaction, by: str, at: int, state: str, shared: bool, version: int) -> bool:
-        """Take a claim; whether it says anything new. On a tie what is claimed counts, by a rule as good as any."""
+        """Take a claim; whether it says anything new. On a tie what is withdrawn counts, by a rule as good as any."""
         known = self.found.get((transaction, by, at))
         if known is not None and (known[2], known[0], known[1]) >= (version, state, shared):
             return False
@@ -273,6 +306,20 @@ class Claims:
             if transaction[0] == transaction_type
         )
 
+    def way(self, alias: Transaction, transaction: Transaction, *, shared: bool) -> str:
+        """By which way the alias leads to a transaction: by the shortest of its claims that stand; "" where none does."""
+        standing = [
+            ("" if by == DECISION else by, others)
+            for (one, by, _), (state, others, _) in self.found.items()
+            if one == transaction and state in (CLAIMED, ACCEPTED)
+        ]
+        if not standing:
+            return ""
+        # To a weak alias it is all one whether a claim was reached through a shared one.
+        fitting = [by for by, others in standing if others == shared] or [by for by, _ in standing]
+        best = min(fitting, key=lambda by: (by.count(PATH_BETWEEN) + bool(by), by))
+        return way_of(best, alias, shared=shared)
+
     def earliest(self, transactions: Iterable[Transaction], count: int) -> list[Transaction]:
         """The first of these to claim, by version."""
         wanted = set(transactions)
@@ -302,24 +349,28 @@ def _decided(decisions: Mapping[Transaction, tuple[int, str]]) -> tuple[set[Tran
 
 
 def told(
-    claims: Claims, transaction_type: str, standing: Mapping[Transaction, Standing], touched: Iterable[Transaction]
+    claims: Claims,
+    transaction_type: str,
+    standing: Mapping[Transaction, Standing],
+    touched: Iterable[Transaction],
+    *,
+    wide: bool,
 ) -> list[Transaction]:
-    """Who is to be told of an alias after ``touched`` claimed it (once more): all whose standing may have changed by it.
+    """Who is to be told of an alias after ``touched`` claimed it (once more), or no longer do: all whose standing may have changed.
+    ``wide``: by a person's word, or as a claim of their own was withdrawn.
 
     Nothing rests on what was known before, for after a crash that may be all: a replay tells the same. One that claims own tells
     those that claim by sharing, and the first that claimed own; later ones were told as they came.
     """
-    touched = list(touched)
     if claims.settled(transaction_type) and all(one.state == CLEAR for one in standing.values()):
         return []
-    if not claims.settled(transaction_type):
+    if wide:
         return sorted(standing)
-    wide = [one for one, how in standing.items() if how.state == FOREIGN]
-    own = [one for one, how in standing.items() if how.state != FOREIGN]
     found = dict.fromkeys(one for one in touched if one in standing)
-    if any(standing[one].state != FOREIGN for one in found):
+    if any((standing[one].joined and not standing[one].shared) or standing[one].state == VOID for one in found):
+        own = [one for one, how in standing.items() if how.state != FOREIGN and not how.shared]
         found.update(dict.fromkeys(claims.earliest(own, TOLD_AGAIN)))
-        found.update(dict.fromkeys(wide))
+        found.update(dict.fromkeys(one for one, how in standing.items() if how.state == FOREIGN))
     return list(found)
 
 

@@ -83,7 +83,7 @@ def _conflicts(review: Review, state: State) -> list[Finding]:
             found.append(Finding(FindingKind.ALIAS_CONFLICT, name, review.plan.steps[name].system, instance, 1, alias))
     named = {finding.detail for finding in found}
     for alias, standing in state.standings.items():
-        if standing == CONTESTED and alias not in named and parts(alias)[0] in review.plan.flow.keys:
+        if standing.state == CONTESTED and alias not in named and parts(alias)[0] in review.plan.flow.keys:
             found.append(Finding(FindingKind.ALIAS_CONFLICT, "", "", "", 1, alias))
     return found
 

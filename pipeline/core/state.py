@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.core.correlate import CLEAR, active, contested, ways
+from pipeline.core.correlate import CLEAR, Known, active, contested, ways
 from schemas.joined import WAYS_BETWEEN
 from schemas.wire import Observed
 
@@ -41,6 +41,7 @@ class Dispute(NamedTuple):
     version: int
     others: tuple[str, ...] = ()
     holders: tuple[tuple[str, int], ...] = ()
+    way: str = ""
 
 
 class State:
@@ -62,7 +63,7 @@ class State:
         self.instance_types = instance_types
         self.bounded = False
         self.disputes: dict[str, Dispute] = _NOTHING
-        self.standings: dict[str, str] = _NO_STANDINGS
+        self.standings: dict[str, Known] = _NO_STANDINGS
         self._active: dict[str, Observed] | None = None
         self._events: dict[str, Observed] | None = {}
         self._others: dict[tuple[str, str], Observed] = {}
@@ -82,7 +83,9 @@ class State:
         if known is not None and known[1::-1] + known[2:] >= dispute[1::-1] + dispute[2:]:
             return False
         self.disputes = {**self.disputes, alias: dispute}
-        self.standings = {name: said.state for name, said in self.disputes.items() if said.state != CLEAR}
+        self.standings = {
+            name: Known(said.state, said.way) for name, said in self.disputes.items() if said.state != CLEAR or said.way
+        }
         self._active = None
         return known is None or known._replace(version=0) != dispute._replace(version=0)
 
@@ -161,7 +164,7 @@ class State:
     @property
     def earliest(self) -> int:
         """Time of the earliest known event, µs; 0 for none."""
-        return min((event.time for event in self.events.values()), default=0)
+        return min([event.time for event in self.events.values()], default=0)
 
     @property
     def reused(self) -> int:
@@ -275,4 +278,4 @@ def _rank(event: Observed) -> tuple[object, ...]:
 
 
 _NOTHING: dict[str, Dispute] = {}
-_NO_STANDINGS: dict[str, str] = {}
+_NO_STANDINGS: dict[str, Known] = {}

@@ -154,6 +154,7 @@ class DisputeRow(NamedTuple):
     version: int
     others: tuple[str, ...] = ()
     holders: tuple[tuple[str, int], ...] = ()
+    way: str = ""
 
 
 class Unlinked(NamedTuple):

@@ -15,7 +15,7 @@ LIMIT 1 BY alias_type, alias, key_type, transaction_id, `by`, at"""
 LOAD_DISPUTES = f"""SELECT {tables.DISPUTES.select} FROM disputes
 WHERE key_type = {{key_type:String}} AND transaction_id IN {{ids:Array(String)}}
   AND ({{as_of:Int64}} = 0 OR bitShiftRight(version, 22) <= intDiv({{as_of:Int64}}, 1000))
-ORDER BY version DESC, state DESC, others DESC, holders DESC LIMIT 1 BY transaction_id, alias_type, alias"""
+ORDER BY version DESC, state DESC, others DESC, holders DESC, way DESC LIMIT 1 BY transaction_id, alias_type, alias"""
 KNOWN_ALIASES = f"""SELECT DISTINCT alias_type, alias FROM kept WHERE {_ALIAS_HOME}
 UNION ALL SELECT DISTINCT alias_type, alias FROM links WHERE {_ALIAS_HOME}"""
 

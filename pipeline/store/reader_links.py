@@ -82,4 +82,4 @@ def _event(body: bytes, origin: Sequence[Any], seq: int, recorded_at: int, via: 
 
 def _dispute(row: tuple[Any, ...]) -> DisputeRow:
     dispute = DisputeRow(*row)
-    return dispute._replace(others=tuple(dispute.others), holders=_decode_holders(row[-1]) if row[-1] else ())
+    return dispute._replace(others=tuple(dispute.others), holders=_decode_holders(row[-2]) if row[-2] else ())

@@ -94,7 +94,7 @@ def holders_text(row: DisputeRow) -> str:
 
 def dispute_rank(row: DisputeRow) -> tuple[object, ...]:
     """Of several rows of one transaction and alias the greatest counts."""
-    return (row.version, row.state, row.others, holders_text(row))
+    return (row.version, row.state, row.others, holders_text(row), row.way)
 
 
 def late_rank(row: EventRow) -> tuple[object, ...]:

@@ -62,7 +62,7 @@ LINKS = _table(
 )  # fmt: skip
 DISPUTES = _table(
     "disputes",
-    "key_type transaction_id alias_type alias state version others holders",
+    "key_type transaction_id alias_type alias state version others holders way",
     version="UInt64", others="Array(String)",
 )  # fmt: skip
 TOMBSTONES = _table(

@@ -95,7 +95,7 @@ class ClickHouseWriter:
     def write_disputes(self, rows: Sequence[DisputeRow]) -> None:
         for chunk in bounded(rows):
             columns = list(zip(*chunk, strict=True))
-            self._client.insert(tables.DISPUTES, [*columns[:-1], [holders_text(row) for row in chunk]])
+            self._client.insert(tables.DISPUTES, [*columns[:-2], [holders_text(row) for row in chunk], columns[-1]])
 
     def write_quarantine(self, rows: Sequence[QuarantineRow]) -> None:
         for chunk in bounded(rows, [len(row.payload) for row in rows]):

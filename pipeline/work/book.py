@@ -31,7 +31,7 @@ from pipeline.store.contract import Alias, LinkRow, ParkedRow, Reader
 from pipeline.work.members import Members
 from pipeline.work.numbers import numbered
 from schemas import wire
-from schemas.joined import SHARED_MARK, Copy, Fact, address, encode_lines
+from schemas.joined import Copy, Fact, address, encode_lines
 from schemas.wire import Observed
 
 _LOAD_AT_ONCE = 1_000
@@ -188,9 +188,10 @@ class Book:
             page = self._pages[alias]
             arrived = {row.id for row in keeps.get(alias, ())}
             rows = links.get(alias, ())
-            whole = any(row.state != CLAIMED for row in rows)
             claimants = {(row.key_type, row.transaction_id) for row in rows}
             types = self._roles.by_alias.get(alias[0], {})
+            weak = any(role.joins == "weak" for role in types.values())
+            whole = any(row.state != CLAIMED and (weak or not row.shared) for row in rows)
             own: set[str] = set()
             for kind in page.claims.transaction_types():
                 role = types.get(kind, _NO_ROLE)
@@ -200,7 +201,8 @@ class Book:
                 yield from self._copies(alias, page, kind, standing, arrived, None if whole else claimants)
                 touched = [one for one in sorted(claimants) if one[0] == kind]
                 if touched:
-                    yield from self._facts(alias, page, kind, role, standing, touched, version[page.partition])
+                    hearers = told(page.claims, kind, standing, touched, wide=whole)
+                    yield from self._facts(alias, page, kind, role, standing, touched, hearers, version[page.partition])
             yield from self._passed_on(alias, page, own, None if whole else arrived)
 
     def _copies(
@@ -216,15 +218,14 @@ class Book:
         now = joined if claimants is None else [one for one in joined if one in claimants]
         if not joined or not (now or arrived):
             return
-        name = address(*alias)
+        by_way = {one: page.claims.way(alias, one, shared=standing[one].shared) for one in (joined if arrived else now)}
         for row, event in page.kept.items():
             targets = joined if row in arrived else now
             if not targets or kind in event.keys:
                 continue
             raw = wire.encode([event])
             for one in targets:
-                via = SHARED_MARK + name if standing[one].shared else name
-                yield _copy(alias, address(*one), raw, via, event)
+                yield _copy(alias, address(*one), raw, by_way[one], event)
 
     def _facts(
         self,
@@ -234,11 +235,12 @@ class Book:
         role: Role,
         standing: Mapping[Transaction, Standing],
         touched: Sequence[Transaction],
+        told_: Iterable[Transaction],
         version: int,
     ) -> Iterator[Sent]:
-        hearers = dict.fromkeys(told(page.claims, kind, standing, touched))
+        hearers = dict.fromkeys(told_)
         holders = page.claims.holders(kind) if role.once else []
-        if len(holders) > 1:
+        if holders:
             hearers.update(dict.fromkeys(_neighbours(page.claims, holders, touched, role.once)))
         others = sorted(one for one, how in standing.items() if how.state != CLEAR) if len(standing) > 1 else []
         for one in hearers:
@@ -247,7 +249,8 @@ class Book:
                 [address(*other) for other in others[: OTHERS + 1] if other != one][:OTHERS] if state != CLEAR else []
             )
             near = nearest(holders, one, role.once) if role.once else ()
-            fact = Fact(address(*one), address(*alias), version, state, tuple(named), near)  # type: ignore[arg-type]
+            way = "" if page.claims.settled(kind) else page.claims.way(alias, one, shared=standing[one].shared)
+            fact = Fact(address(*one), address(*alias), version, state, tuple(named), near, way)  # type: ignore[arg-type]
             yield Sent(alias, "conflict", fact.to.encode(), encode_lines([fact]))
 
     def _passed_on(self, alias: Alias, page: Page, own: set[str], rows: set[str] | None) -> Iterator[Sent]:

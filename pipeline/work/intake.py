@@ -349,7 +349,7 @@ class Intake:
             if self._elsewhere(fact.to, encode_lines([fact]), record, meta):
                 continue
             to = parts(fact.to)
-            row = DisputeRow(*to, *parts(fact.alias), fact.state, fact.version, fact.others, fact.holders)
+            row = DisputeRow(*to, *parts(fact.alias), fact.state, fact.version, fact.others, fact.holders, fact.way)
             batch.facts.setdefault(to, []).append(row)
             batch.homes[to] = record.partition
             self._depth(to, meta, batch)

@@ -136,7 +136,8 @@ class Ledger:
             self.agenda.restore(transaction, row.waits)
             if row.troubled:
                 self.troubled[transaction] = partition
-            if not self._in_force(row):
+            # What leans on silence was judged by what its last owner had heard; we may have heard otherwise from the start.
+            if row.troubled or not self._in_force(row):
                 stale.append(transaction)
         return stale
 
@@ -349,7 +350,7 @@ class Ledger:
     ) -> None:
         waits: list[Wait] = []
         stays_open = leans = False
-        earliest = entry.state.earliest
+        earliest, now = entry.state.earliest, knowledge.control_time
         for name in self._flows.by_key.get(transaction[0], ()):
             before = entry.rows.get(name)
             ended = before is not None and bool(before.ended_at)
@@ -357,22 +358,20 @@ class Ledger:
             if before is None and not meets(entry.state, flow, knowledge):
                 continue
             verdict = judge(entry.state, flow, knowledge, detail=False)
-            row, changed, speaks = row_of(transaction, verdict, entry.partition, knowledge.control_time, before)
-            # Said under an older fence: once more under ours, so that what a zombie may yet write of it loses.
-            changed = changed or (before is not None and before.version >> 32 != source.fence)
+            row, changed, speaks = row_of(transaction, verdict, entry.partition, now, before, source.upcoming)
             if changed:
-                row = row._replace(version=source.next(), flip=row.flip + speaks)
+                source.next()
                 said.verdicts.append(row)
                 if speaks:
-                    said.flips.append(flip_of(row, before, knowledge.control_time))
+                    said.flips.append(flip_of(row, before, now))
                 entry.rows[name] = row
             waits.extend(verdict.waits)
             stays_open = stays_open or row.open
             leans = leans or bool(row.body)
         # What no flow judges yet stays open: one may be published that does.
         self._remember(transaction, entry.partition, stays_open or not entry.rows, leans)
-        self._wait(transaction, waits, knowledge)
-        self._find_by(transaction, entry, said)
+        self.agenda.set(transaction, tuple(sorted(set(waits))) if waits else (), knowledge)
+        self._find_by(transaction, entry, earliest, said)
         if not entry.rows:
             said.keys.append(KeyRow(UNJUDGED, UNJUDGED, *transaction, earliest))
 
@@ -386,24 +385,20 @@ class Ledger:
         else:
             self.troubled.pop(transaction, None)
 
-    def _wait(self, transaction: Transaction, waits: Sequence[Wait], knowledge: Knowledge) -> None:
-        self.agenda.set(transaction, tuple(sorted(set(waits))), knowledge)
-
-    def _find_by(self, transaction: Transaction, entry: Entry, said: Said) -> None:
+    def _find_by(self, transaction: Transaction, entry: Entry, seen_at: int, said: Said) -> None:
         """Rows for the keys by which the transaction can be found and was not before."""
         known, last = entry.keys, entry.last_keys
-        new = [] if transaction in known else [transaction]
-        for event in entry.state if entry.unsaid else entry.latest:
+        found = {} if known else {transaction: None}
+        for event in entry.state.events.values() if entry.unsaid else entry.latest:
             # Most events of a transaction carry the same keys: one comparison instead of a set of pairs.
             if event.keys != last:
                 last = event.keys
-                new.extend(pair for pair in last.items() if pair not in known)
+                found.update(dict.fromkeys(last.items()))
         entry.last_keys, entry.unsaid, entry.latest = last, False, []
-        if new:
-            seen_at = entry.state.earliest
-            for kind, value in sorted(set(new)):
-                said.keys.append(KeyRow(kind, value, transaction[0], transaction[1], seen_at))
-            known.update(new)
+        if found:
+            new = [pair for pair in found if pair not in known] if known else found
+            said.keys += [_new(KeyRow, (*pair, *transaction, seen_at)) for pair in new]
+            known.update(found)
 
     def evict(self) -> None:
         """Let go of what was not used for longest."""
@@ -422,7 +417,7 @@ class Ledger:
 
 def _learn(state: State, row: DisputeRow) -> bool:
     alias = f"{row.alias_type}:{row.alias}"
-    return state.learn(alias, Dispute(row.state, row.version, tuple(row.others), tuple(row.holders)))
+    return state.learn(alias, Dispute(row.state, row.version, tuple(row.others), tuple(row.holders), row.way))
 
 
 def _learn_all(state: State, rows: Sequence[DisputeRow]) -> bool:
@@ -468,6 +463,11 @@ class VersionSource:
     def __init__(self, fence: int):
         self.fence = fence
         self._next = fence << 32
+
+    @property
+    def upcoming(self) -> int:
+        """What ``next`` will say."""
+        return self._next + 1
 
     def next(self) -> int:
         self._next += 1

@@ -53,9 +53,10 @@ CREATE TABLE IF NOT EXISTS disputes{on_cluster}
     state          LowCardinality(String),
     version        UInt64 COMMENT 'milliseconds << 22 | offset',
     others         Array(String),
-    holders        String COMMENT 'JSON: [[transaction, µs], …]'
+    holders        String COMMENT 'JSON: [[transaction, µs], …]',
+    way            String
 )
 ENGINE = {replacing}
 PRIMARY KEY (key_type, transaction_id, alias_type, alias)
-ORDER BY (key_type, transaction_id, alias_type, alias, version, state, others, holders)
+ORDER BY (key_type, transaction_id, alias_type, alias, version, state, others, holders, way)
 SETTINGS index_granularity = 1024, {durable};
