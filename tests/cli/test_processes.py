@@ -144,7 +144,7 @@ def test_drain_processes_all_there_is_and_ends(place: Place) -> None:
     assert place.run("worker", "--drain") == ""
     assert len(json.loads(place.run("list", "--format", "json", "--limit", "0"))) == 50
     (answer,) = json.loads(place.run("lookup", "P-7", "--format", "json"))
-    assert answer["evidence"] == [{"event_id": "e-7", "source": "", "epoch": 0}]
+    assert answer["evidence"] == [{"event_id": "e-7", "source": "", "epoch": 0, "known_by": []}]
     assert answer["completeness"] == [] or answer["status"] != "completed"
 
 
