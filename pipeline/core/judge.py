@@ -43,7 +43,10 @@ def judge(state: State, flow: Flow, knowledge: Knowledge, *, detail: bool = True
 def meets(state: State, flow: Flow, knowledge: Knowledge) -> bool:
     """Whether the flow judges the transaction: one of its steps is met by an event."""
     known, renamed = plan_of(flow).by_event, knowledge.renamed
-    return any((event.step, renamed.get(event.system, event.system)) in known for event in state)
+    for event in state.events.values():
+        if (event.step, event.system) in known or (renamed and (event.step, renamed.get(event.system)) in known):
+            return True
+    return False
 
 
 def _excluded(state: State, flow: Flow) -> bool:

@@ -26,15 +26,28 @@ def verdict_body(verdict: Verdict) -> str:
 
 
 def row_of(
-    transaction: Transaction, verdict: Verdict, partition: int, judged_at: int, before: VerdictRow | None
+    transaction: Transaction,
+    verdict: Verdict,
+    partition: int,
+    judged_at: int,
+    before: VerdictRow | None,
+    version: int | None = None,
 ) -> tuple[VerdictRow, bool, bool]:
-    """The row (version and flip as before), whether it differs from ``before``, and whether something else is *said*."""
-    version, judged, flip = (before.version, before.judged_at, before.flip) if before else (0, judged_at, 0)
+    """The row, whether it differs from ``before``, and whether something else is *said*.
+
+    ``version``: what it gets where it differs, its flip being counted on; without it both are as before. A row of an older fence
+    differs: said once more under ours, what a zombie may yet write of it loses.
+    """
     status, waits = verdict.status, verdict.waits
+    speaks = before is None and (status is not Status.IN_PROGRESS or bool(verdict.findings))
+    if before is not None:
+        number, judged, flip = before.version, before.judged_at, before.flip
+    else:
+        number, judged, flip = version or 0, judged_at, int(speaks and version is not None)
     # Built in place: by names it takes 1.5 µs instead of 0.3.
     row = VerdictRow._make(
         (
-            *transaction, verdict.flow, verdict.version, partition, version, status._value_,
+            *transaction, verdict.flow, verdict.version, partition, number, status._value_,
             status not in _FINAL or bool(waits) or troubled(verdict),
             verdict.started_at, verdict.last_at, verdict.ended_at or 0, judged, flip,
             *(_drop(verdict.drops[0]) if verdict.drops else _NO_DROP),
@@ -43,10 +56,16 @@ def row_of(
         ),
     )  # fmt: skip
     if before is None:
-        return row, True, _worth_saying(row)
+        # That a transaction has begun well is said by its first event; a flip for it would be one more row for each.
+        return row, True, speaks
     if row == before:
-        return row, False, False
-    return row._replace(judged_at=judged_at), True, _said(row) != _said(before)
+        if version is None or version >> 32 == before.version >> 32:
+            return before, False, False
+        return row._replace(version=version), True, False
+    speaks = _said(row) != _said(before)
+    if version is None:
+        return row._replace(judged_at=judged_at), True, speaks
+    return row._replace(judged_at=judged_at, version=version, flip=flip + speaks), True, speaks
 
 
 def _drop(drop: Drop) -> tuple[str, str, str, str, str, int, int]:
@@ -54,11 +73,6 @@ def _drop(drop: Drop) -> tuple[str, str, str, str, str, int, int]:
     return (
         drop.kind.value, drop.from_step or "", drop.to_step, drop.from_system or "", drop.system, drop.since, drop.due
     )  # fmt: skip
-
-
-def _worth_saying(row: VerdictRow) -> bool:
-    """That a transaction has begun well is said by its first event; a flip for it would be one more row for each."""
-    return row.status != Status.IN_PROGRESS or bool(row.findings)
 
 
 def _said(row: VerdictRow) -> tuple[object, ...]:
