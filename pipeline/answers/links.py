@@ -15,6 +15,7 @@ from pipeline.core.correlate import (
     CONTESTED,
     DECISION,
     FOREIGN,
+    RECLAIMED,
     VOID,
     Claims,
     Role,
@@ -43,7 +44,7 @@ class Claimant(NamedTuple):
     """A transaction that claims an alias, or did, or of which a person said something.
 
     ``ways``: by which events said so, "" for one that names both itself, ``~type:value`` through a shared alias. ``decided``:
-    accepted, broken or "", at ``decided_at`` µs. ``standing``: what comes of it.
+    accepted, broken or "", at ``decided_at`` µs, ``who`` by and ``why``. ``standing``: what comes of it.
     """
 
     transaction: Transaction
@@ -52,6 +53,8 @@ class Claimant(NamedTuple):
     decided: str
     decided_at: int
     standing: Standing
+    who: str = ""
+    why: str = ""
 
     @property
     def says(self) -> str:
@@ -113,10 +116,11 @@ def _claimant(transaction: Transaction, rows: Iterable[LinkRow], standing: Stand
     own = [row for row in rows if (row.key_type, row.transaction_id) == transaction]
     said = max((row for row in own if row.by == DECISION), key=lambda row: row.version, default=None)
     claims = [row for row in own if row.by != DECISION]
-    ways = dict.fromkeys(row.by for row in claims if row.state == CLAIMED)
-    withdrawn = dict.fromkeys(row.by for row in claims if row.state != CLAIMED and row.by not in ways)
+    ways = dict.fromkeys(row.by for row in claims if row.state in (CLAIMED, RECLAIMED))
+    withdrawn = dict.fromkeys(row.by for row in claims if row.state not in (CLAIMED, RECLAIMED) and row.by not in ways)
     decided_at = (said.version >> _SHIFT) * 1_000 if said else 0
-    return Claimant(transaction, tuple(ways), tuple(withdrawn), said.state if said else "", decided_at, standing)
+    decided = (said.state, decided_at, standing, said.who, said.why) if said else ("", 0, standing)
+    return Claimant(transaction, tuple(ways), tuple(withdrawn), *decided)
 
 
 def data(found: Page) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def data(found: Page) -> dict[str, Any]:
                 "key_type": one.transaction[0], "transaction_id": one.transaction[1], "joined": one.standing.joined,
                 "shared": one.standing.shared, "state": one.standing.state, "by": [alias_of(way) for way in one.ways],
                 "withdrawn": [alias_of(way) for way in one.withdrawn], "decision": one.decided or None,
-                "decided_at": format_time(one.decided_at) if one.decided else None,
+                "decided_at": format_time(one.decided_at) if one.decided else None, "decided_by": one.who, "why": one.why,
             }
             for one in found.claimants
         ],

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pipeline.answers.judging import Bench
 from pipeline.answers.lookup import forms_of, key_types
 from pipeline.answers.words import count, listing
-from pipeline.core.correlate import ACCEPTED, CLAIMED, roles_of
+from pipeline.core.correlate import ACCEPTED, CLAIMED, RECLAIMED, roles_of
 from pipeline.errors import Invalid
 from pipeline.store.contract import Alias, ParkedRow, Unlinked
 from schemas.times import DAY, HOUR, format_time
@@ -72,7 +72,7 @@ def held(bench: Bench, value: str, key_type: str = "", as_of: int = 0) -> list[H
     found = []
     for alias, claims in links.items():
         rows = [row for row in kept[alias] if not as_of or row.kept_at <= as_of]
-        if rows and not any(claim.state in (CLAIMED, ACCEPTED) for claim in claims):
+        if rows and not any(claim.state in (CLAIMED, RECLAIMED, ACCEPTED) for claim in claims):
             bench.learn()
             rows.sort(key=lambda row: (row.event.time, row.id))
             found.append(Held(alias, claimants(bench, alias[0]), tuple(rows)))

@@ -27,6 +27,8 @@ Transaction = tuple[str, str]
 
 CLEAR, CONTESTED, FOREIGN, VOID = "clear", "contested", "foreign", "void"
 CLAIMED, WITHDRAWN, ACCEPTED, BROKEN = "claimed", "withdrawn", "accepted", "broken"
+# Claimed once more after it was withdrawn: of that the claimants were told, and have to be told again.
+RECLAIMED = "reclaimed"
 DECISION = "(decision)"
 # A fact names so many other claimants; and so many strong ones are told of each that comes (each was told as it came itself).
 OTHERS = 10
@@ -294,7 +296,7 @@ class Claims:
             named[transaction] = None
             if by == DECISION:
                 decisions[transaction] = (version, state)
-            elif state == CLAIMED:
+            elif state in (CLAIMED, RECLAIMED):
                 (others if shared else own).add(transaction)
         return own, others - own, sorted(named), decisions
 
@@ -311,7 +313,7 @@ class Claims:
         standing = [
             ("" if by == DECISION else by, others)
             for (one, by, _), (state, others, _) in self.found.items()
-            if one == transaction and state in (CLAIMED, ACCEPTED)
+            if one == transaction and state in (CLAIMED, RECLAIMED, ACCEPTED)
         ]
         if not standing:
             return ""
@@ -333,7 +335,7 @@ class Claims:
         """Who holds a ``once`` value since when, µs, the earliest of each, in order."""
         first: dict[Transaction, int] = {}
         for (transaction, by, at), (state, _, _) in self.found.items():
-            if transaction[0] == transaction_type and by != DECISION and state == CLAIMED and at:
+            if transaction[0] == transaction_type and by != DECISION and state in (CLAIMED, RECLAIMED) and at:
                 first[transaction] = min(at, first.get(transaction, at))
         return sorted((at, one) for one, at in first.items())
 

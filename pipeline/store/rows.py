@@ -13,7 +13,7 @@ from schemas.wire import Observed, decode
 
 MISSING_STATUSES = tuple(status.value for status in MISSING)
 # States of a link by which its alias is somebody's.
-CLAIMING = ("claimed", "accepted")
+CLAIMING = ("claimed", "reclaimed", "accepted")
 
 
 def home(key: Transaction, of: int) -> int:

@@ -19,6 +19,8 @@ from pipeline.core.correlate import (
     CLEAR,
     DECISION,
     OTHERS,
+    RECLAIMED,
+    WITHDRAWN,
     Claims,
     Role,
     Roles,
@@ -145,19 +147,27 @@ class Book:
 
     def unknown_links(self, links: Mapping[Alias, list[LinkRow]]) -> list[LinkRow]:
         """What of a batch has to be written."""
-        return [row for alias, rows in links.items() for row in rows if self._says_something(self._pages[alias], row)]
+        return [
+            found for alias, rows in links.items() for row in rows if (found := self._news(self._pages[alias], row))
+        ]
 
-    def _says_something(self, page: Page, row: LinkRow) -> bool:
+    def _news(self, page: Page, row: LinkRow) -> LinkRow | None:
         known = page.claims.found.get(((row.key_type, row.transaction_id), row.by, row.at))
-        return known is None or row.version > known[2]
+        if known is None:
+            return row
+        if row.version <= known[2]:
+            return None
+        again = row.state == CLAIMED and known[0] in (WITHDRAWN, RECLAIMED)
+        return row._replace(state=RECLAIMED) if again else row
 
     def merge(self, keeps: Mapping[Alias, list[ParkedRow]], links: Mapping[Alias, list[LinkRow]]) -> None:
         """Add what is stored by now."""
         for alias, rows in links.items():
             page = self._pages[alias]
             for row in rows:
-                if self._says_something(page, row):
-                    self._claim(page, row)
+                news = self._news(page, row)
+                if news is not None:
+                    self._claim(page, news)
         for alias, parked in keeps.items():
             page = self._pages[alias]
             for kept in parked:
