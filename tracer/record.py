@@ -44,8 +44,8 @@ Headers = tuple[tuple[str, bytes], ...]
 def pack_numbers(numbers: Iterable[int]) -> bytes:
     """Ascending numbers as the steps from each to the next, equal steps counted: 7, 8, 9, 12 is ``7,1x2,3``.
 
-    An emitter's numbers run over all partitions, so those of one record have gaps: 200 of every twelfth are 8 bytes, of a hashed
-    twelfth about 450.
+    An emitter's numbers run over all partitions, so those of one record have gaps: 200 numbers in a row are 7 bytes, 200 that one
+    of twelve partitions gets by chance are 495.
     """
     steps: list[list[int]] = []
     last = 0
