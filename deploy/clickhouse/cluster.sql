@@ -303,3 +303,8 @@ ALTER TABLE sources ON CLUSTER `lastseen`
     ADD COLUMN IF NOT EXISTS owed Int64 COMMENT 'every running number up to it must be found: settled',
     ADD COLUMN IF NOT EXISTS numbered Bool COMMENT 'the source says so itself; else it is what it says it sent',
     ADD COLUMN IF NOT EXISTS shed_ranges Array(Tuple(Int64, Int64)) COMMENT 'running numbers: first, last';
+
+-- 0013_decisions
+ALTER TABLE links ON CLUSTER `lastseen`
+    ADD COLUMN IF NOT EXISTS who String COMMENT 'of a decision',
+    ADD COLUMN IF NOT EXISTS why String COMMENT 'of a decision' CODEC(ZSTD(1));

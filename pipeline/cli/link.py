@@ -118,6 +118,8 @@ def _table(found: answers.Page, clock: Clock) -> Table:
         ways = [answers.way_words(way) for way in one.ways]
         ways += [f"{answers.way_words(way)} (withdrawn)" for way in one.withdrawn]
         when = f", {clock.short(one.decided_at)}" if one.decided_at > HOUR else ""
+        when += f", by {one.who}" if one.who else ""
+        when += f": {one.why}" if one.why else ""
         table.add_row(
             plain(" ".join(one.transaction), "bold"),
             plain(one.says, _STYLES.get(one.standing.state, "")),

@@ -130,7 +130,7 @@ class ParkedRow(NamedTuple):
 class LinkRow(NamedTuple):
     """A claim: alias names (``key_type``, ``transaction_id``), says an event that came ``by`` that way ("" named the transaction
     itself), or a person (``by`` = DECISION, ``state`` accepted or broken). ``at``: µs of the event. Of one (alias, transaction,
-    by, at) the greatest ``version`` counts."""
+    by, at) the greatest ``version`` counts. ``who``, ``why``: of a person's word."""
 
     alias_type: str
     alias: str
@@ -141,6 +141,8 @@ class LinkRow(NamedTuple):
     shared: bool
     state: str
     version: int
+    who: str = ""
+    why: str = ""
 
 
 class DisputeRow(NamedTuple):

@@ -57,7 +57,7 @@ KEPT = _table(
 )  # fmt: skip
 LINKS = _table(
     "links",
-    "alias_type alias key_type transaction_id by at shared state version",
+    "alias_type alias key_type transaction_id by at shared state version who why",
     at="Int64", shared="Bool", version="UInt64",
 )  # fmt: skip
 DISPUTES = _table(

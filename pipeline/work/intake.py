@@ -362,7 +362,8 @@ class Intake:
                 raise Invalid(f"{to[0]!r} is no key type of transactions", field="to")
             if not self._elsewhere(decision.alias, encode_lines([decision]), record, meta):
                 state = ACCEPTED if decision.decision == "accept" else BROKEN
-                self._link(LinkRow(*alias, *to, DECISION, 0, False, state, place_of(record)), record, meta, batch)
+                row = LinkRow(*alias, *to, DECISION, 0, False, state, place_of(record))
+                self._link(row._replace(who=decision.by, why=decision.why), record, meta, batch)
 
     def _normal(self, name: str) -> tuple[str, str]:
         kind, value = parts(name)

@@ -105,7 +105,7 @@ def test_who_claims_a_number_and_by_what(bench: Bench) -> None:
     data = links.data(found)
     assert data["claims"][1] == {
         "key_type": "order", "transaction_id": "18", "joined": True, "shared": False, "state": "contested",
-        "by": ["shipment:S1"], "withdrawn": ["batch:B1"], "decision": None, "decided_at": None,
+        "by": ["shipment:S1"], "withdrawn": ["batch:B1"], "decision": None, "decided_at": None, "decided_by": "", "why": "",
     }  # fmt: skip
     ways = [links.way_words(way) for way in ("", "shipment:S1", "~batch:B1")]
     assert ways == ["names both", "known by shipment S1", "known by batch B1, which others share"]

@@ -34,8 +34,8 @@ def world() -> World:
     return made
 
 
-def claim(world: World, whose: str, by: str = "", state: str = CLAIMED, version: int = 1) -> None:
-    world.memory.write_links([LinkRow("payment", "P1", "order", whose, by, 0, False, state, version)])
+def claim(world: World, whose: str, by: str = "", state: str = CLAIMED, version: int = 1, *said: str) -> None:
+    world.memory.write_links([LinkRow("payment", "P1", "order", whose, by, 0, False, state, version, *said)])
 
 
 def test_unlinked_in_every_form(world: World) -> None:
@@ -105,11 +105,12 @@ def test_link_shows_who_claims_a_number(world: World) -> None:
         assert "order 18     contested  known by shipment S1" in said
         assert "link payment:P1 order:17 --accept" in said
         assert "link payment:P1 order:17 --break" in said
-    claim(world, "18", DECISION, BROKEN, NOW // 1_000 << 22)
+    claim(world, "18", DECISION, BROKEN, NOW // 1_000 << 22, "kim", "a typing error")
     said = world.run("link", "payment:P1").output
     assert "is claimed by 2 transactions" in said
     assert "order 17     joined" in said
     assert "not its, a person said  known by shipment S1  broken, 2026-03-09 10:00" in said
+    assert "by kim: a typing error" in " ".join(said.split())
     data = json.loads(world.run("link", "payment:P1", "--format", "json").stdout)
     assert [(one["transaction_id"], one["state"], one["decision"]) for one in data["claims"]] == [
         ("17", "clear", None), ("18", "foreign", "broken"),
@@ -162,6 +163,7 @@ def test_nothing_from_data_steers_the_terminal(world: World) -> None:
 
 def test_a_folder_of_ones_own_from_unlinked_to_joined(place: Place) -> None:
     """Real commands on the embedded log and store: what nobody claims is found, a person says whose it is, and it is joined."""
+    place.env["LOGNAME"] = "kim"
     place.run("setup")
     emit(place, "1")
     sink = open_sink(f"sqlite:///{place.folder / 'data' / 'log.sqlite'}")
@@ -180,5 +182,6 @@ def test_a_folder_of_ones_own_from_unlinked_to_joined(place: Place) -> None:
     assert (found["transaction_id"], [hop["known_by"] for hop in found["path"]]) == ("1", [[], ["payment:P9"]])
     (claim,) = json.loads(place.run("link", "payment:P9", "--format", "json"))["claims"]
     assert (claim["transaction_id"], claim["joined"], claim["decision"]) == ("1", True, "accepted")
+    assert (claim["decided_by"], claim["why"]) == ("kim", "the customer showed the receipt")
     place.run("link", "payment:P9", "order:1", "--break")
     assert len(json.loads(place.run("unlinked", "--format", "json"))) == 1
