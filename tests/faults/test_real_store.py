@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.log.kafka import KafkaEventConsumer
-from tests.contract.stores import database, served_folder
+from tests.contract.stores import client_of, database, served_folder
 from tests.faults.proxy import Deaf, Delay, Fault, Half, Proxy, Refuse
 from tests.faults.real import SESSION_MS, Real, StoreProcess, real, served_url, until
 from tests.faults.stories import flat, stories, told
@@ -136,6 +136,35 @@ def test_11_the_store_refuses_to_write(site: Real, proxy: Proxy, refusal: Refuse
     worker.stop()
 
 
+def test_11_there_are_really_too_many_parts(site: Real) -> None:
+    """The store's own refusal, not a proxy's: chDB's streamed inserts do not tell of it."""
+    client = client_of(site.store)
+    client.command("SYSTEM STOP MERGES verdicts")
+    client.command(
+        "ALTER TABLE verdicts MODIFY SETTING parts_to_throw_insert = 3, parts_to_delay_insert = 3, max_delay_to_insert = 1"
+    )
+    site.send(ALL)
+    site.hear()
+    worker = site.worker(max_records=4)
+    until(lambda: parts(site) >= 3)
+    began = time.monotonic()
+    until(lambda: time.monotonic() > began + 2)
+    assert worker.alive
+    assert parts(site) <= 4
+    assert site.lag() > 0
+    client.command(
+        "ALTER TABLE verdicts RESET SETTING parts_to_throw_insert, parts_to_delay_insert, max_delay_to_insert"
+    )
+    client.command("SYSTEM START MERGES verdicts")
+    site.settle()
+    assert 0 < worker.stop()["retries"] < 60
+
+
+def parts(site: Real) -> int:
+    counted = "SELECT count() FROM system.parts WHERE database = currentDatabase() AND table = 'verdicts' AND active"
+    return int(client_of(site.store).rows(counted)[0][0])
+
+
 def test_21_the_quarantine_is_away(site: Real, proxy: Proxy) -> None:
     """What is bad is kept before it is committed: as long as it cannot be, nothing is."""
     proxy.fault = On(DISK_FULL, "quarantine")
@@ -229,29 +258,47 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
+class Filler:
+    """Takes every byte that is left on a disk, and every byte that becomes free, until it is closed."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._fill, daemon=True)
+        self._thread.start()
+
+    def _fill(self) -> None:
+        with self.path.open("wb", buffering=0) as file:
+            while not self._done.wait(0.002):
+                with contextlib.suppress(OSError):
+                    while not self._done.is_set():
+                        file.write(b"\0" * 4096)
+
+    def close(self) -> None:
+        self._done.set()
+        self._thread.join()
+        self.path.unlink()
+
+
 def test_11_the_disk_is_really_full(kafka_broker: dict[str, str], tmp_path: Path) -> None:
-    """A disk of its own is filled by somebody else, and emptied again."""
+    """A disk of its own is filled by somebody else, and emptied again: what did not fit is written then, and it was not spun."""
     with small_disk(tmp_path / "disk", 64):
         own = StoreProcess(tmp_path / "disk" / "store")
         own.start()
         try:
             with real(kafka_broker["address"], served_url(own.folder)) as site:
-                filler = tmp_path / "disk" / "filler"
-                with filler.open("wb") as file, contextlib.suppress(OSError):
-                    while True:
-                        file.write(b"\0" * 4096)
+                filler = Filler(tmp_path / "disk" / "filler")
+                began = time.monotonic()
                 site.send(ALL)
                 site.hear()
-                worker = site.worker()
-                began = time.monotonic()
+                worker = site.worker(max_records=5)
                 until(lambda: len(site.owns()) == 4)
-                until(lambda: time.monotonic() > began + 3)
-                assert sum(site.committed().values()) == 0
+                until(lambda: time.monotonic() > began + 4)
                 assert worker.alive
-                filler.unlink()
+                filler.close()
                 site.settle()
-                counters = worker.stop()
-                assert 0 < counters["retries"] < 40, "it is told, and does not spin"
+                assert 0 < worker.stop()["retries"] < 40
+                site.whole()
         finally:
             own.stop()
 
