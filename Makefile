@@ -4,8 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ARGS   ?=
+SEEDS  ?= 1000
 
-.PHONY: setup demo test check bench soak schemas clean
+.PHONY: setup demo test check bench simulate soak schemas clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +29,10 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# Workers, log, store, sources and clock driven by one seed each; SEEDS=10000 for all of them.
+simulate: setup
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 # An hour of load with a fault every minute; not in CI. ARGS="--minutes 5" for a try.
 soak: setup
