@@ -95,7 +95,8 @@ class Bench:
         types = {one for name in names for flow in self.flows.versions[name] for one in plan_of(flow).instance_types}
         state = State.of(kind, id_, events, tuple(sorted(types)))
         for row in disputes:
-            state.learn(address(row.alias_type, row.alias), Dispute(row.state, row.version, row.others, row.holders))
+            said = Dispute(row.state, row.version, row.others, row.holders, row.way)
+            state.learn(address(row.alias_type, row.alias), said)
         return state
 
     def _version(self, row: VerdictRow) -> Flow | None:

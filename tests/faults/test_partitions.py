@@ -286,7 +286,7 @@ def test_38_aliases_move_too() -> None:
     grow(site)
     for one in (site, direct):
         one.send(events[len(events) // 2 :], each=2)
-        one.hear(START + 30 * DAY)
+        one.hear(START + 20 * DAY)
         worker = one.worker()
         worker.drain()
         worker.close()
