@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     given = arguments()
+    # Asked to end, it ends its processes too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = given.folder or Path(tempfile.mkdtemp(prefix="lastseen-soak-"))
     aliases = given.aliases
     if aliases is None:
@@ -77,11 +80,12 @@ def main() -> int:
 def one_minute(number: int, site: Site, lag: Lag, chance: random.Random) -> Minute:
     begin = site.begin + (number - 1) * _MINUTE
     _sleep_until(begin + _BEFORE_FAULT, site)
+    struck = time.time()
     told = FAULTS[(number - 1) % len(FAULTS)](site, chance)
     healed = time.time()
     _sleep_until(begin + _MINUTE, site)
     died = sum(process.unexpected for process in (site.store, *site.workers, *site.sources.values()))
-    return Minute(number, told, lag.most(begin), lag.level_after(healed), memory(site), died)
+    return Minute(number, told, lag.recovery(struck, healed), memory(site), died)
 
 
 def _sleep_until(moment: float, site: Site) -> None:
@@ -100,7 +104,7 @@ def settle(site: Site) -> None:
 
 
 def _of_minutes(minutes: list[Minute], lag: Lag) -> list[Check]:
-    late = [minute.number for minute in minutes if minute.level is None]
+    late = [minute.number for minute in minutes if minute.recovery.level is None]
     last = lag.samples[-1].lag if lag.samples else -1
     died = minutes[-1].unexpected if minutes else 0
     return [

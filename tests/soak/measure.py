@@ -26,6 +26,15 @@ class Sample(NamedTuple):
     behind: float
 
 
+class Recovery(NamedTuple):
+    """``most``: records, and ``longest``: seconds, that the workers were behind. ``level``: seconds from the end of the fault until
+    they were less than two seconds behind again (after the worst moment, three samples long); None where they are not yet."""
+
+    most: int
+    longest: float
+    level: float | None
+
+
 class Lag:
     """Samples twice a second on a thread of its own; while the broker is away there are none."""
 
@@ -60,17 +69,22 @@ class Lag:
         behind = 0.0 if not self._ends else now - self._ends[0][0]
         self.samples.append(Sample(now, lag, behind))
 
-    def level_after(self, since: float) -> float | None:
-        """Seconds from ``since`` until the workers were less than two seconds behind and stayed so to this day; None where they
-        are not yet."""
-        later = [sample for sample in self.samples if sample.time > since]
-        if not later or later[-1].behind >= _LEVEL:
-            return None
-        return max((sample.time - since for sample in later if sample.behind >= _LEVEL), default=0.0)
-
-    def most(self, since: float) -> int:
-        """The most records that were not committed at a time."""
-        return max((sample.lag for sample in self.samples if sample.time >= since), default=0)
+    def recovery(self, since: float, healed: float) -> Recovery:
+        """What a fault that began at ``since`` and was over at ``healed`` did, up to now."""
+        samples = [sample for sample in self.samples if sample.time >= since]
+        if not samples:
+            return Recovery(0, 0.0, None)
+        worst = max(range(len(samples)), key=lambda number: samples[number].behind)
+        later = samples[worst:]
+        level = next(
+            (
+                max(0.0, first.time - healed)
+                for first, *rest in zip(later, later[1:], later[2:], strict=False)
+                if all(sample.behind < _LEVEL for sample in (first, *rest))
+            ),
+            None,
+        )
+        return Recovery(max(sample.lag for sample in samples), samples[worst].behind, level)
 
     def close(self) -> None:
         self._done.set()

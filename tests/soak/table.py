@@ -8,19 +8,18 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from tests.soak.measure import Recovery
 from tests.soak.verify import Check
 
 PROCESSES = ("worker 1", "worker 2", "store", "broker", "sources")
 
 
 class Minute(NamedTuple):
-    """``level``: seconds until the workers had caught up once the fault was over, None where they had not within the minute.
-    ``rss``: bytes by process, at the minute's end."""
+    """``rss``: bytes by process, at the minute's end. ``unexpected``: how many processes ended by themselves so far."""
 
     number: int
     fault: str
-    most: int
-    level: float | None
+    recovery: Recovery
     rss: dict[str, int]
     unexpected: int
 
@@ -38,12 +37,15 @@ def tell(path: Path | None, head: str, minutes: list[Minute], checks: list[Check
 def _print(console: Console, head: str, minutes: list[Minute], checks: list[Check], rest: str) -> None:
     console.print(head, highlight=False)
     table = Table(title="each minute; memory in MB")
-    for name in ("minute", "fault", "most behind, records", "level after, s", *PROCESSES, "died"):
+    for name in ("minute", "fault", "behind: records", "s", "level after, s", *PROCESSES, "died"):
         table.add_column(name, justify="left" if name == "fault" else "right")
     for minute in minutes:
-        level = "not yet" if minute.level is None else f"{minute.level:.1f}"
+        most, longest, reached = minute.recovery
+        level = "not yet" if reached is None else f"{reached:.1f}"
         rss = [f"{minute.rss.get(name, 0) / 1e6:.0f}" for name in PROCESSES]
-        table.add_row(str(minute.number), minute.fault, f"{minute.most:,}", level, *rss, str(minute.unexpected))
+        table.add_row(
+            str(minute.number), minute.fault, f"{most:,}", f"{longest:.1f}", level, *rss, str(minute.unexpected)
+        )
     console.print(table)
     if checks:
         ending = Table(title="in the end")
