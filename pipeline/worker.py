@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.core.control import ControlFold
 from pipeline.core.correlate import roles_of
+from pipeline.core.generations import number_of
 from pipeline.core.hearing import NEVER, Knowledge
 from pipeline.core.knowledge import knowledge_of
 from pipeline.errors import Invalid, Unavailable
@@ -26,15 +27,18 @@ from pipeline.log import Assigned, Fenced, Log, LogRecord
 from pipeline.log.contract import GROUP
 from pipeline.store.contract import Store, Transaction
 from pipeline.work.book import Book
-from pipeline.work.courier import Outbox
+from pipeline.work.courier import Outbox, Parcel
 from pipeline.work.desk import Desk
 from pipeline.work.diary import Diary
+from pipeline.work.eraser import Eraser
+from pipeline.work.forgotten import Forgotten
 from pipeline.work.intake import Batch, Intake
 from pipeline.work.ledger import Ledger, Merged, Said
 from pipeline.work.numbers import repeated
 from pipeline.work.ownership import Ownership
 from pipeline.work.patience import Patience
 from pipeline.work.policy import Counters, Policy, Stopping, monotonic_micros
+from pipeline.work.retention import Retention
 from pipeline.work.trust import Trust
 from schemas.flow import Flows
 from schemas.joined import Link, address, encode_lines
@@ -99,7 +103,10 @@ class Worker:
         self._ledger = Ledger(store, self.flows, self._partitions, roles, self.policy.capacity)
         self._book = Book(store, roles, self._partitions, self.policy.capacity)
         self._trust = Trust(self.policy.trust)
-        self._intake = Intake(landscape, self._partitions, self._trust, roles)
+        forgotten = Forgotten(landscape.transaction_types())
+        self._intake = Intake(landscape, self._partitions, self._trust, roles, forgotten)
+        self._retention = Retention(store, landscape, self._ledger, self._book, forgotten, self._partitions)
+        self._eraser = Eraser(store, landscape, self._retention, self._book, self._partitions, checkpoint)
         self._diary = Diary(store)
         self._knowledge = knowledge_of(self.fold, self.flows)
         self._known_version = -1
@@ -159,9 +166,10 @@ class Worker:
         if polled:
             self._batch(polled)
         due = self._judge_due()
+        swept = self._insist(lambda: self._retention.sweep(sorted(self._ownership.active), self.fold.now))
         if not polled:
             self._tick()
-        return bool(polled) or due or bool(self._ownership.wanted)
+        return bool(polled) or due or swept or bool(self._ownership.wanted)
 
     @property
     def owned(self) -> frozenset[int]:
@@ -204,6 +212,7 @@ class Worker:
                 begun.append(partition)
         if begun:
             self._insist(lambda: self._book.open(begun))
+            self._insist(lambda: self._retention.open(begun, self.fold.now))
             self._queue.update(dict.fromkeys(self._insist(lambda: self._ledger.open(begun))))
         self._consumer.resume(self._consumer.assignment() & set(begun))
 
@@ -263,6 +272,7 @@ class Worker:
         outbox = Outbox(self._partitions)
         batch = self._intake.take(polled, outbox)
         self._checkpoint("decode")
+        self._insist(lambda: self._retention.admit(batch, self.fold.now))
         self._write_input(batch)
         self._checkpoint("write events")
         merged = self._ledger.merge(batch.arrivals, batch.facts)
@@ -270,12 +280,15 @@ class Worker:
         self._checkpoint("merge")
         self._judge([*merged.touched, *batch.rejudge])
         self._produce(batch, merged, outbox)
+        if batch.leaving.erasing:
+            self._erase(batch)
         self._desk.set_aside(batch.aside)
         self._finish(batch)
         self._count(batch)
 
     def _write_input(self, batch: Batch) -> None:
         """Everything that was read and is not stored yet."""
+        self._insist(lambda: self._retention.write(batch, self.fold.now))
         self._insist(lambda: self._ledger.load(batch.homes))
         events = self._ledger.unknown_events(batch.arrivals)
         self._insist(lambda: self._store.write_events(events))
@@ -327,7 +340,7 @@ class Worker:
         """Send links, copies, facts and what belongs elsewhere, in chunks, and wait until the log has them."""
         for transaction, claim in merged.claims:
             origin = batch.homes[transaction]
-            to, alias = address(*transaction), address(*claim.alias)
+            to, alias = address(transaction[0], number_of(transaction[1])), address(*claim.alias)
             link = Link(alias, to, batch.versions[origin], claim.at, claim.by, claim.shared, claim.state)  # type: ignore[arg-type]
             depth = batch.depths.get(transaction, 0) + 1
             self._post(outbox, origin, depth, "link", alias.encode(), encode_lines([link]))
@@ -348,8 +361,23 @@ class Worker:
         if outbox.full:
             self._send(outbox)
 
+    def _erase(self, batch: Batch) -> None:
+        """What was forgotten goes: others are told and have acknowledged before anything is deleted."""
+        found = self._insist(lambda: self._eraser.find(batch.leaving, roles_of(self.flows)))
+        self._deliver(self._insist(lambda: self._eraser.parcels(found)))
+        outbox = Outbox(self._partitions)
+        self._insist(lambda: self._eraser.tell_others(found, batch.versions, outbox))
+        self._send(outbox)
+        self._insist(lambda: self._eraser.erase(found, self.fold.now))
+        stay = {one: partition for one, partition in found.stay.items() if partition in self._ownership.active}
+        if stay:
+            self._insist(lambda: self._ledger.load(stay))
+            self._judge(list(stay))
+
     def _send(self, outbox: Outbox) -> None:
-        parcels = outbox.take()
+        self._deliver(outbox.take())
+
+    def _deliver(self, parcels: Sequence[Parcel]) -> None:
         if not parcels:
             return
         acks = self._insist(lambda: self._sink.produce([record for _, record in parcels]))
@@ -425,7 +453,11 @@ class Worker:
         ends = self._insist(lambda: self._consumer.end_offsets(active))
         ours = self._consumer.assignment()
         for number, owned in active.items():
-            if number in ours and self._consumer.position(number) == owned.position >= ends.get(number, 0) and read_to != NEVER:
+            if (
+                number in ours
+                and self._consumer.position(number) == owned.position >= ends.get(number, 0)
+                and read_to != NEVER
+            ):
                 owned.through = max(owned.through, read_to)
         self._insist(lambda: self._ownership.announce(speakers, always=True))
         self._desk.note_departed()

@@ -8,12 +8,12 @@ from pipeline.errors import Invalid, Unavailable
 from pipeline.store import migrate
 from pipeline.store.accounts_clickhouse import ClickHouseAccounts
 from pipeline.store.client import Client
+from pipeline.store.erasing_clickhouse import ClickHouseErasing
 from pipeline.store.reader_links import ClickHouseLinks
-from pipeline.store.retention_clickhouse import ClickHouseRetention
 from pipeline.store.takeover_clickhouse import ClickHouseTakeover
 
 
-class ClickHouseStore(ClickHouseRetention, ClickHouseLinks, ClickHouseAccounts, ClickHouseTakeover):
+class ClickHouseStore(ClickHouseErasing, ClickHouseLinks, ClickHouseAccounts, ClickHouseTakeover):
     """``Store`` over a ``Client``. ``on_close`` is called last (an embedded folder is given back)."""
 
     def __init__(self, client: Client, on_close: Callable[[], None] = lambda: None):

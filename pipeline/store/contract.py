@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from pipeline.store.accounts import AccountRow, Accounts
+from pipeline.store.erasing import Erasing
 from pipeline.store.retention import Retention
 from pipeline.store.takeover import Takeover
 from schemas.verdict import Wait
@@ -360,7 +361,7 @@ class Reader(Takeover, Accounts, Protocol):
         ...
 
 
-class Store(Writer, Reader, Retention, Protocol):
+class Store(Writer, Reader, Retention, Erasing, Protocol):
     """What the worker and the answers are given."""
 
     def migrate(self) -> list[str]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pipeline.store.accounts import AccountRow
-from pipeline.store.accounts_memory import MemoryAccounts
 from pipeline.store.contract import (
     UNJUDGED,
     EventRow,
@@ -25,7 +24,7 @@ from pipeline.store.contract import (
     VerdictQuery,
     VerdictRow,
 )  # fmt: skip
-from pipeline.store.memory_retention import MemoryRetention
+from pipeline.store.memory_erasing import MemoryErasing
 from pipeline.store.rows import MISSING_STATUSES, home, observations, read_event
 from pipeline.store.takeover import OpenRow
 from schemas.wire import Observed
@@ -33,7 +32,7 @@ from schemas.wire import Observed
 Row = TypeVar("Row", VerdictRow, FlipRow, QuarantineRow, SourceRow)
 
 
-class MemoryStore(MemoryAccounts, MemoryRetention):
+class MemoryStore(MemoryErasing):
     """Everything in dicts by identity. Not durable; one process."""
 
     name = "the store in memory"

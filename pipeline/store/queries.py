@@ -8,6 +8,7 @@ The winner is taken in every query (``FINAL`` or ``LIMIT 1 BY``): nothing trusts
 from __future__ import annotations
 
 from pipeline.store import tables
+from schemas.event import GENERATION
 
 
 def _at(name: str) -> str:
@@ -38,7 +39,9 @@ COUNT_VERDICTS = (
     "SELECT flow, if(excluded, 'excluded', toString(status)) AS said, count() FROM verdicts FINAL GROUP BY flow, said"
 )
 # As ``rows.home`` works it out: both are zlib's CRC-32 over UTF-8.
-_HOME = "CRC32(concat(key_type, ':', transaction_id)) % {of:UInt32} IN {partitions:Array(UInt32)}"
+# All generations of a number (``pipeline.core.generations``) live in one partition.
+_NUMBER = f"splitByString('{GENERATION}', transaction_id)[1]"
+_HOME = f"CRC32(concat(key_type, ':', {_NUMBER})) % {{of:UInt32}} IN {{partitions:Array(UInt32)}}"
 OPEN = f"SELECT {tables.VERDICTS.select} FROM verdicts FINAL WHERE open AND {_HOME}"
 KNOWN = f"SELECT key_type, transaction_id FROM verdicts WHERE {_HOME}"
 # Stores of before have a row for each partition by its number.

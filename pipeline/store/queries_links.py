@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from pipeline.store import tables
 from pipeline.store.rows import CLAIMING
+from schemas.event import GENERATION
 
 _OF = "alias_type = {key_type:String} AND alias IN {ids:Array(String)}"
 _HOME = "CRC32(concat({}, ':', {})) % {{of:UInt32}} IN {{partitions:Array(UInt32)}}"
+# What a number's generations have in common (``pipeline.core.generations``).
+NUMBER = f"splitByString('{GENERATION}', transaction_id)[1]"
 _ALIAS_HOME = _HOME.format("alias_type", "alias")
 LOAD_KEPT = f"SELECT {tables.KEPT.select} FROM kept WHERE {_OF}"
 LOAD_LINKS = f"""SELECT {tables.LINKS.select} FROM links WHERE {_OF} ORDER BY version DESC, state DESC, shared DESC
@@ -41,7 +44,7 @@ FROM (SELECT alias_type, alias, id, min(kept_at) AS first FROM kept WHERE {_WAIT
 GROUP BY alias_type ORDER BY alias_type"""
 
 _BEFORE = "fromUnixTimestamp64Micro({before:Int64}, 'UTC')"
-EXPIRED = f"""SELECT key_type, transaction_id FROM verdicts FINAL WHERE {_HOME.format("key_type", "transaction_id")}
+EXPIRED = f"""SELECT key_type, transaction_id FROM verdicts FINAL WHERE {_HOME.format("key_type", NUMBER)}
 GROUP BY key_type, transaction_id
 HAVING NOT max(open) AND max(ended_at) < {_BEFORE} AND min(ended_at) > fromUnixTimestamp64Micro(toInt64(0), 'UTC')
 ORDER BY max(ended_at), key_type, transaction_id LIMIT {{limit:UInt64}}"""

@@ -7,6 +7,7 @@ from zlib import crc32
 
 import msgspec
 
+from pipeline.core.generations import number_of
 from pipeline.store.contract import DisputeRow, EventRow, LinkRow, ParkedRow, Transaction
 from schemas.verdict import MISSING
 from schemas.wire import Observed, decode
@@ -17,8 +18,8 @@ CLAIMING = ("claimed", "reclaimed", "accepted")
 
 
 def home(key: Transaction, of: int) -> int:
-    """In which of ``of`` partitions a transaction, or an alias, lives."""
-    return crc32(f"{key[0]}:{key[1]}".encode()) % of
+    """In which of ``of`` partitions a transaction, or an alias, lives. All generations of a number live in one."""
+    return crc32(f"{key[0]}:{number_of(key[1])}".encode()) % of
 
 
 def read_event(body: bytes, source: str, epoch: int, recorded_at: int, via: str) -> Observed:

@@ -1,4 +1,5 @@
 """Taking partitions over, asked of ClickHouse."""
+# ruff: noqa: S608  (what is put together here are constants)
 
 from __future__ import annotations
 
@@ -9,15 +10,16 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from pipeline.store.client import Client
+from pipeline.store.queries_links import NUMBER
 from pipeline.store.takeover import OpenRow
 from schemas.verdict import Wait
 
-OPEN_WAITS = """SELECT key_type, transaction_id, flow, flow_version, toUnixTimestamp64Micro(started_at), ended_at > 0,
+OPEN_WAITS = f"""SELECT key_type, transaction_id, flow, flow_version, toUnixTimestamp64Micro(started_at), ended_at > 0,
     drop_kind != '' OR notEmpty(findings), waits
 FROM verdicts FINAL
-WHERE open AND CRC32(concat(key_type, ':', transaction_id)) % {of:UInt32} IN {partitions:Array(UInt32)}"""
-KNOWN_MARKS = """SELECT DISTINCT CRC32(concat(key_type, ':', transaction_id)) AS mark FROM verdicts
-WHERE mark % {of:UInt32} IN {partitions:Array(UInt32)} ORDER BY mark"""
+WHERE open AND CRC32(concat(key_type, ':', {NUMBER})) % {{of:UInt32}} IN {{partitions:Array(UInt32)}}"""
+KNOWN_MARKS = f"""SELECT DISTINCT CRC32(concat(key_type, ':', {NUMBER})) AS mark FROM verdicts
+WHERE mark % {{of:UInt32}} IN {{partitions:Array(UInt32)}} ORDER BY mark"""
 _decode_waits = msgspec.json.Decoder(tuple[Wait, ...]).decode
 
 

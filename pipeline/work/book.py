@@ -102,6 +102,10 @@ class Book:
             if alias in self._pages:
                 self._drop(alias)
 
+    def claims_by(self, alias: Alias, transaction: Transaction) -> list[tuple[str, int]]:
+        """By which ways, and when, a transaction claims an alias that is in memory: (by, at)."""
+        return [(by, at) for one, by, at in self._pages[alias].claims.found if one == transaction]
+
     def evict(self) -> None:
         """Let go of what was not used for longest."""
         while self._size > self._capacity and len(self._pages) > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from zlib import crc32
@@ -16,10 +16,12 @@ from pipeline.log import LogRecord
 from pipeline.store.contract import Alias, DisputeRow, LinkRow, ParkedRow, QuarantineRow
 from pipeline.work.book import row_id
 from pipeline.work.courier import Outbox
+from pipeline.work.forgotten import Forgotten, without
+from pipeline.work.leaving import Leaving
 from pipeline.work.numbers import claimed
 from pipeline.work.trust import SourceKey, Trust
 from schemas import wire
-from schemas.joined import Copy, Decision, Fact, Lines, Link, address, encode_lines, parts
+from schemas.joined import Copy, Decision, Fact, Forget, Lines, Link, address, encode_lines, parts
 from schemas.landscape import KeyType, Landscape
 from schemas.wire import Observed
 from tracer.record import REASON, Headers
@@ -63,7 +65,7 @@ class Batch:
     ``homes``: transaction to the partition it was read from, where it lives; ``pages``: the same for aliases. ``keeps``: events
     that are kept under an alias. ``links``: who claims it, and what people decided. ``facts``: what transactions are told of their
     aliases. ``depths``: the deepest record that brought anything for a transaction or an alias, where that is not 0. ``versions``:
-    partition to the place of its last record.
+    partition to the place of its last record. ``leaving``: what is not to stay.
     """
 
     arrivals: dict[Transaction, list[Arrived]] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class Batch:
     facts: dict[Transaction, list[DisputeRow]] = field(default_factory=dict)
     depths: dict[tuple[str, str], int] = field(default_factory=dict)
     versions: dict[int, int] = field(default_factory=dict)
+    leaving: Leaving = field(default_factory=Leaving)
     aside: list[SourceKey] = field(default_factory=list)
     positions: dict[int, int] = field(default_factory=dict)
     through: dict[int, int] = field(default_factory=dict)
@@ -119,8 +122,11 @@ def _number(text: str) -> int:
 class Intake:
     """Turns polled records into a ``Batch``. ``partitions``: how many the events topic has."""
 
-    def __init__(self, landscape: Landscape, partitions: int, trust: Trust, roles: Roles):
+    def __init__(
+        self, landscape: Landscape, partitions: int, trust: Trust, roles: Roles, forgotten: Forgotten | None = None
+    ):
         self._landscape = landscape
+        self._forgotten = Forgotten() if forgotten is None else forgotten
         self._partitions = partitions
         self._trust = trust
         self._types = landscape.transaction_types()
@@ -132,6 +138,7 @@ class Intake:
             "link": self._links,
             "conflict": self._facts,
             "decision": self._decisions,
+            "forget": self._forgets,
         }
         self.use(roles)
 
@@ -188,13 +195,46 @@ class Intake:
             self._refuse(record, meta, fault.place, fault.reason, fault.field, fault.payload, batch)
         self._judge_source(source, len(events), len(bad), batch)
         batch.events += len(events)
-        for event, line in zip(events, bodies, strict=True):
+        good = zip(events, bodies, strict=True)
+        for event, line in self._without_forgotten(good, record, meta, batch) if self._forgotten else good:
             event.recorded_at = event.time if meta.imported else record.append_time
             event.via = meta.via
             refused = self._route(event, line, record, meta, batch)
             if refused:
                 place = _place(line, bodies, bad)
                 self._refuse(record, meta, place, *refused, line, batch)
+
+    def _without_forgotten(
+        self, good: Iterable[Arrived], record: LogRecord, meta: Meta, batch: Batch
+    ) -> Iterator[Arrived]:
+        """Events that carry a forgotten key go no further: of the transactions that they name only the names are sent on."""
+        leaving, known = batch.leaving, self._landscape.keys
+        for event, line in good:
+            keys = {
+                name: known[name].normalise(value) if name in known else value.strip()
+                for name, value in event.keys.items()
+            }
+            if not self._forgotten.carried(keys):
+                names = self._forgotten.names(keys)
+                # An event that names nobody but the forgotten is refused where that one lives, and counted.
+                if names and len(names) < len(keys):
+                    event.keys = keys
+                    event = without(event, names)  # noqa: PLW2901
+                    line = wire.encode([event])  # noqa: PLW2901
+                yield event, line
+                continue
+            leaving.refused.append(event)
+            for one in [(name, keys[name]) for name in self._types if keys.get(name)]:
+                home = crc32(address(*one).encode()) % self._partitions
+                if self._forgotten.transaction(one):
+                    continue
+                if home == record.partition:
+                    leaving.tainted[one] = home
+                else:
+                    forget = Forget(address(*one), self._forgotten.salts[0], "transaction")
+                    self._outbox.add(
+                        record.partition, meta.depth + 1, "forget", forget.key.encode(), encode_lines([forget])
+                    )
 
     def _judge_source(self, source: SourceKey, good: int, bad: int, batch: Batch) -> None:
         if self._trust.note(source, good, bad) and source[0]:
@@ -354,6 +394,9 @@ class Intake:
             batch.homes[to] = record.partition
             self._depth(to, meta, batch)
 
+    def _forgets(self, body: bytes, record: LogRecord, _meta: Meta, batch: Batch) -> None:
+        batch.leaving.forgets += [(record.partition, forget) for forget in _FORGETS.read(body)]
+
     def _decisions(self, body: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
         for decision in _DECISIONS.read(body):
             alias, to = self._normal(decision.alias), self._normal(decision.to)
@@ -406,4 +449,4 @@ def _place(line: bytes, bodies: list[bytes], bad: list[wire.Bad]) -> int:
     return next(place for place, body in zip(places, bodies, strict=False) if body is line)
 
 
-_COPIES, _LINKS, _FACTS, _DECISIONS = Lines(Copy), Lines(Link), Lines(Fact), Lines(Decision)
+_COPIES, _LINKS, _FACTS, _DECISIONS, _FORGETS = Lines(Copy), Lines(Link), Lines(Fact), Lines(Decision), Lines(Forget)

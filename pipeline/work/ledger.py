@@ -12,6 +12,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from pipeline.core.correlate import Claim, Roles, claims_of, ways
+from pipeline.core.generations import number_of
 from pipeline.core.hearing import Knowledge
 from pipeline.core.judge import judge, meets
 from pipeline.core.plan import plan_of
@@ -142,7 +143,7 @@ class Ledger:
         return stale
 
     def _home(self, transaction: Transaction) -> int:
-        return crc32(f"{transaction[0]}:{transaction[1]}".encode()) % self._partitions
+        return crc32(f"{transaction[0]}:{number_of(transaction[1])}".encode()) % self._partitions
 
     def _in_force(self, row: OpenRow) -> bool:
         known = row.flow in self._flows.versions
@@ -160,6 +161,30 @@ class Ledger:
         for transaction in lost:
             del self.partition_of[transaction]
             self.troubled.pop(transaction, None)
+
+    def forget(self, transactions: Iterable[Transaction]) -> None:
+        """Let go of transactions whose rows were deleted."""
+        for transaction in transactions:
+            entry = self._entries.pop(transaction, None)
+            if entry is not None:
+                self._events -= len(entry.state)
+            self.agenda.drop([transaction])
+            self._packed.drop([transaction])
+            self.partition_of.pop(transaction, None)
+            self.troubled.pop(transaction, None)
+
+    def holds(self, transaction: Transaction) -> bool:
+        """Whether it is open, or in memory: then it is there."""
+        return transaction in self._entries or transaction in self.partition_of
+
+    def knows(self, transaction: Transaction) -> bool:
+        """Whether there may be rows of it; where not, it is certainly new."""
+        return transaction in self._members
+
+    def span(self, transaction: Transaction) -> tuple[int, int] | None:
+        """Times of the first and the last event of one that is in memory, µs; None where it has none."""
+        times = [event.time for event in self._entries[transaction].state.known.values()]
+        return (min(times), max(times)) if times else None
 
     # Events --------------------------------------------------------------------------------------------------------
 

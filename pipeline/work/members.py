@@ -9,6 +9,7 @@ from array import array
 from bisect import bisect_left
 from zlib import crc32
 
+from pipeline.core.generations import number_of
 from pipeline.store.contract import Transaction
 
 _BITS_EACH = 12
@@ -40,7 +41,7 @@ class Members:
         return any(value in part for part in self._slices) or (bool(self._marks) and self._marked(transaction))
 
     def _marked(self, transaction: Transaction) -> bool:
-        mark = crc32(f"{transaction[0]}:{transaction[1]}".encode())
+        mark = crc32(f"{transaction[0]}:{number_of(transaction[1])}".encode())
         for marks in self._marks:
             place = bisect_left(marks, mark)
             if place < len(marks) and marks[place] == mark:

@@ -1,0 +1,103 @@
+"""The store's contract, third part: finding all that is kept of a transaction or a person, so that it can go (``lastseen forget``).
+
+Laws: what a read here finds is everything that the tables hold of it, whoever wrote it; deleting twice is deleting once. These are
+scans, for what is asked a few times a day; nothing on the way from an event to a verdict asks them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.store.retention import TombstoneRow
+
+if TYPE_CHECKING:
+    from pipeline.store.contract import Alias, LinkRow, ParkedRow, QuarantineRow, Transaction
+
+# Key type and value, of whatever role.
+Key = tuple[str, str]
+
+# Tables whose rows name a transaction of their own, in the order in which people hear of them.
+OWN_TABLES = ("events", "verdicts", "flips", "keys", "links", "disputes", "late_events")
+# What may be said of others in a verdict: by these findings alone.
+NAMING_FINDINGS = ("doubled", "alias_conflict")
+# RE2 and Python read it alike. A value stands alone where no letter or digit touches it.
+_EDGE = "[^0-9A-Za-z_]"
+
+
+class Erasing(Protocol):
+    def tombstones(self, kinds: Sequence[str]) -> Iterator[TombstoneRow]:
+        """Winning tombstones of these kinds, streamed."""
+        ...
+
+    def delete_tombstones(self, keys: Sequence[Key]) -> None:
+        """By key type and digest; files that held them are rewritten."""
+        ...
+
+    def numbers_of(self, transactions: Sequence[Transaction]) -> list[tuple[str, int, int]]:
+        """(source, epoch, running number) of every event row of theirs that has one, in order, each once."""
+        ...
+
+    def row_counts(self, transactions: Sequence[Transaction]) -> Mapping[str, int]:
+        """How many rows of each of ``OWN_TABLES`` are theirs, superseded ones too; tables without any are left out."""
+        ...
+
+    def links_to(self, transactions: Sequence[Transaction]) -> list[LinkRow]:
+        """All claims that name them, of each identity the winner."""
+        ...
+
+    def delete_events(self, events: Sequence[tuple[Transaction, str]]) -> None:
+        """By transaction and event id, from what is stored and from what came late; files that held them are rewritten."""
+        ...
+
+    def delete_keys(self, keys: Sequence[tuple[Key, Transaction]]) -> None:
+        """These transactions are found by these keys no more; files that held that are rewritten."""
+        ...
+
+    def delete_links(self, claims: Sequence[tuple[Alias, Transaction]]) -> None:
+        """Whatever was said of these aliases being these transactions; files that held it are rewritten."""
+        ...
+
+    def kept_with(self, key: Key) -> list[ParkedRow]:
+        """Every row of an event that is kept, under whatever alias, and carries this key."""
+        ...
+
+    def quarantine_with(self, pattern: str) -> list[QuarantineRow]:
+        """Every row, in any state, in whose bytes, key, headers, reason or field the pattern (``pattern_of``) is found; and those
+        whose bytes are packed, for the caller to unpack."""
+        ...
+
+    def late_with(self, key: Key) -> list[Transaction]:
+        """Transactions of which an event came after their retention that carries this key."""
+        ...
+
+    def unname(self, transaction: Transaction) -> int:
+        """Take it out of what is said of others: disputes that name it go, bodies of verdicts and flips that name it are emptied
+        (the verdict's owner judges it again). How many rows. Files that held it are rewritten."""
+        ...
+
+    def account_kept(self, before: int, at: int) -> bool:
+        """An ``AccountRow`` (expired, at ``at`` µs) for each running number of the events kept since before ``before`` µs; whether
+        there are such events."""
+        ...
+
+
+def pattern_of(values: Sequence[str], *, after: str = "", any_case: bool = False, zeros: bool = False) -> str:
+    """A regular expression (RE2) for any of these values in text, also as JSON writes them. ``after``: only where it directly
+    follows this name of a key type. ``zeros``: with leading ones as well."""
+    forms = dict.fromkeys(form for value in values for form in (value, json.dumps(value)[1:-1]))
+    told = "|".join(_quoted(form) for form in forms)
+    flags = "(?is)" if any_case else "(?s)"
+    before = f"(?:^|{_EDGE}){_quoted(after)}[\"']?\\s*[:=]\\s*[\"']?\\s*" if after else f"(?:^|{_EDGE})"
+    return f"{flags}{before}{'0*' if zeros else ''}(?:{told})(?:$|{_EDGE})"
+
+
+def naming_pattern(key_type: str, id: str) -> str:
+    """For a transaction in the words that are said of another."""
+    return f"(?s)(?:^|{_EDGE})(?:{_quoted(key_type)}:)?{_quoted(id)}(?:$|{_EDGE})"
+
+
+def _quoted(text: str) -> str:
+    # RE2 refuses some of the escapes that Python adds.
+    return "".join("\\" + char if char in ".^$*+?{}[]()|\\" else char for char in text)

@@ -1,0 +1,123 @@
+"""Forgotten: whom people had deleted, known by salted digests alone, so that nothing of them comes back.
+
+Three modes. ``key``: a person's word; an event that carries it is refused, and the transaction that it names with it.
+``transaction``: one that went along, or was meant itself; what comes for it is refused, and its name is taken out of what comes for
+others (``names``, ``without``): a cart that became a forgotten order is still a cart. ``alias``: what named such a one and
+nobody else.
+
+The salt lies beside the digests and keeps them from being read off or compared with a list; who has the store and may guess can
+still try every order number there is. Where nothing was forgotten this costs nothing; else one lookup per event and per key type
+of which something was (the answer is remembered per value, a digest takes 1.5 µs).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+
+from pipeline.core.generations import number_of
+from pipeline.store.accounts import FORGOTTEN
+from pipeline.store.contract import Alias, Transaction
+from pipeline.store.retention import TombstoneRow
+from schemas.wire import Observed
+
+KEY, TRANSACTION, ALIAS = "key", "transaction", "alias"
+_REMEMBERED = 200_000
+_MARK = "forgotten:"
+
+
+def new_salt() -> str:
+    """16 bytes, hex."""
+    return secrets.token_hex(16)
+
+
+def digest_of(mode: str, key_type: str, value: str, salt: str) -> str:
+    """What a tombstone says instead of the value: mode, salt and hash."""
+    told = hmac.new(bytes.fromhex(salt), f"{mode}:{key_type}:{value}".encode(), hashlib.sha256)
+    return f"{mode}:{salt}:{told.hexdigest()}"
+
+
+def tombstone_of(mode: str, key: tuple[str, str], salt: str, at: int, until: int) -> TombstoneRow:
+    return TombstoneRow(key[0], digest_of(mode, *key, salt), FORGOTTEN, 0, until, at, at)
+
+
+class Forgotten:
+    """``transaction_types``: key types that name transactions. ``salts``: those in use; normally one."""
+
+    def __init__(self, transaction_types: Iterable[str] = ()) -> None:
+        self._kinds = frozenset(transaction_types)
+        self.salts: list[str] = []
+        self._digests: set[tuple[str, str]] = set()
+        self._types: dict[tuple[str, str], dict[str, bool]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def learn(self, rows: Iterable[TombstoneRow]) -> None:
+        """Take tombstones of this kind that are not known yet."""
+        for row in rows:
+            mode, _, rest = row.digest.partition(":")
+            salt = rest.partition(":")[0]
+            if (row.key_type, row.digest) in self._digests:
+                continue
+            self._digests.add((row.key_type, row.digest))
+            if salt not in self.salts:
+                self.salts.append(salt)
+            # What was said of other values stands, but not of one that this may be.
+            self._types[mode, row.key_type] = {}
+
+    def carried(self, keys: Mapping[str, str]) -> bool:
+        """Whether an event with these keys (normalised) is refused whatever it is about."""
+        return any(name not in self._kinds and self._holds(KEY, name, value) for name, value in keys.items())
+
+    def names(self, keys: Mapping[str, str], own: str = "") -> list[str]:
+        """The key types, but for ``own``, by which these keys name forgotten transactions."""
+        return [
+            name
+            for name, value in keys.items()
+            if name in self._kinds and name != own and self.transaction((name, value))
+        ]
+
+    def transaction(self, one: Transaction) -> bool:
+        """Whether what comes for it is refused."""
+        return self._holds(TRANSACTION, *one) or self._holds(KEY, one[0], number_of(one[1]))
+
+    def told(self, one: Transaction) -> bool:
+        """Whether it went along: every partition heard of it, and its rows were marked."""
+        return self._holds(TRANSACTION, *one)
+
+    def alias(self, one: Alias) -> bool:
+        """Whether what comes for it is kept no more."""
+        return self._holds(ALIAS, *one) or self._holds(KEY, *one)
+
+    def _holds(self, mode: str, key_type: str, value: str) -> bool:
+        known = self._types.get((mode, key_type))
+        if known is None:
+            return False
+        found = known.get(value)
+        if found is None:
+            found = any((key_type, digest_of(mode, key_type, value, salt)) in self._digests for salt in self.salts)
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            known[value] = found
+        return found
+
+
+def without(event: Observed, names: Sequence[str]) -> Observed:
+    """The event without these keys, and without texts of its own that hold their values, under an id made from its own (which often
+    holds one, and may not be mistaken for what is deleted). A function of the event: a replay makes the same."""
+    values = [event.keys[name] for name in names]
+
+    def holds(text: object) -> bool:
+        return isinstance(text, str) and any(value in text for value in values)
+
+    return Observed(
+        id=event.id if event.id.startswith(_MARK) else _MARK + hashlib.blake2b(event.id.encode(), digest_size=16).hexdigest(),
+        system=event.system, step=event.step, time=event.time, phase=event.phase, peer=event.peer, source=event.source,
+        epoch=event.epoch, seq=event.seq, recorded_at=event.recorded_at, via="" if holds(event.via) else event.via,
+        keys={name: value for name, value in event.keys.items() if name not in names},
+        attributes={name: value for name, value in event.attributes.items() if not holds(value)},
+        error=None if holds(event.error) else event.error,
+    )  # fmt: skip

@@ -1,0 +1,281 @@
+"""Retention: what is too old goes, what comes after that is late, and what was forgotten does not come back (DESIGN.md §7, Store).
+
+Retention counts from a transaction's *end*, on control time: one all of whose verdicts ended, and wait for nothing, longer ago than
+``retention`` is deleted from every table. Open ones are exempt, however old. A tombstone stays for ``tombstones`` longer. What
+arrives for it is recorded as late and never judged: one proof of delivery that comes after its order has gone would else be an
+order without a start. Which generation of a number that comes round an event belongs to: ``pipeline.core.generations``.
+
+The steps of a sweep are: accounts (so that the audit finds the numbers), tombstones, rows, memory. A crash between any two leaves
+candidates that the next sweep finds again.
+
+Where nothing has expired and nothing was forgotten, a batch pays for one look at whether that is so; else a transaction that is not
+in memory pays for one look into a filter.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from pipeline.core.generations import Span, ids, nearest, next_id, number_of
+from pipeline.core.hearing import NEVER
+from pipeline.store.accounts import EXPIRED, FORGOTTEN
+from pipeline.store.contract import EventRow, KeyRow, Store, Transaction
+from pipeline.store.retention import TombstoneRow
+from pipeline.store.rows import home
+from pipeline.work.book import Book
+from pipeline.work.forgotten import Forgotten, tombstone_of, without
+from pipeline.work.intake import Batch
+from pipeline.work.leaving import accounts_of, numbers_in
+from pipeline.work.ledger import Ledger
+from pipeline.work.members import Members
+from pipeline.work.runs import Arrived
+from schemas import wire
+from schemas.joined import parts
+from schemas.landscape import Landscape
+from schemas.times import DAY, HOUR
+from schemas.wire import Observed
+
+log = logging.getLogger("lastseen.worker")
+SWEEP_EVERY = HOUR
+AT_ONCE = 500
+_NUMBERS_KEPT = 100_000
+
+
+class Retention:
+    """``forgotten``: whom people had deleted. ``partitions``: how many the events have. ``expired``, ``late``, ``refused``: how
+    many transactions were deleted, events recorded as late, and events dropped, since the start."""
+
+    def __init__(
+        self, store: Store, landscape: Landscape, ledger: Ledger, book: Book, forgotten: Forgotten, partitions: int
+    ):
+        self._store, self._landscape, self._partitions = store, landscape, partitions
+        self._ledger, self._book = ledger, book
+        self.forgotten = forgotten
+        self.expired = self.late = self.refused = 0
+        self._gone = Members(1_000)
+        self._any_gone = False
+        self._swept = self._rest_swept = NEVER
+        self._reuse = {
+            name: kind.reuse_after for name, kind in landscape.keys.items() if kind.transaction and kind.reuse_after
+        }
+        self._ids: OrderedDict[Transaction, list[str]] = OrderedDict()
+
+    def open(self, partitions: Sequence[int], now: int) -> None:
+        """Take partitions over: who has gone, and who was forgotten."""
+        self.forgotten.learn(row for row in self._store.tombstones([FORGOTTEN]) if row.until > now)
+        for row in self._store.tombstones([EXPIRED]):
+            if home((row.key_type, number_of(row.digest)), self._partitions) in partitions:
+                self._mark_gone((row.key_type, row.digest))
+
+    def _mark_gone(self, transaction: Transaction) -> None:
+        self._gone.add(transaction)
+        self._any_gone = True
+
+    # What comes in -------------------------------------------------------------------------------------------------
+
+    def admit(self, batch: Batch, now: int) -> None:
+        """Take out of a batch what may not be stored or judged, and file the rest under its generation. Reads the store where it
+        must; may be called again where that failed."""
+        for _, forget in batch.leaving.forgets:
+            key = parts(forget.key)
+            self.forgotten.learn([tombstone_of(forget.mode, key, forget.salt, now, now)])
+        if self.forgotten:
+            self._refuse_forgotten(batch)
+        if self._reuse:
+            self._file(batch)
+        if self._any_gone:
+            self._set_late_apart(batch)
+
+    def write(self, batch: Batch, now: int) -> None:
+        """What of a batch is recorded although it is not stored as events; and names of generations, before their events."""
+        leaving = batch.leaving
+        if leaving.keys:
+            self._store.write_keys(leaving.keys)
+        if leaving.late:
+            self._store.write_late(leaving.late)
+        accounts = accounts_of(numbers_in(leaving.refused), FORGOTTEN, now)
+        accounts += accounts_of(numbers_in(row.event for row in leaving.late), EXPIRED, now)
+        if accounts:
+            self._store.write_accounts(accounts)
+        self.late += len(leaving.late)
+        self.refused += len(leaving.refused)
+
+    def _refuse_forgotten(self, batch: Batch) -> None:
+        """One event that carries a forgotten key takes its transaction along, in whatever order the others come."""
+        leaving, forgotten = batch.leaving, self.forgotten
+        for one, arrived in list(batch.arrivals.items()):
+            known = forgotten.transaction(one)
+            if known or one in leaving.tainted or any(forgotten.carried(event.keys) for event, _ in arrived):
+                leaving.refused += [event for event, _ in arrived]
+                leaving.tainted.setdefault(one, batch.homes[one])
+                _take_out(batch, one)
+            else:
+                batch.arrivals[one] = [self._redacted(event, line, one[0]) for event, line in arrived]
+            if known:
+                leaving.tainted.pop(one, None)
+        for one in [one for one in batch.homes if one in leaving.tainted or forgotten.transaction(one)]:
+            _take_out(batch, one)
+        for one, rows in batch.facts.items():
+            batch.facts[one] = [row._replace(others=tuple(o for o in row.others if not self._named(o))) for row in rows]
+        self._refuse_aliases(batch)
+
+    def _redacted(self, event: Observed, line: bytes, own: str) -> Arrived:
+        names = self.forgotten.names(event.keys, own)
+        if not names:
+            return event, line
+        plain = without(event, names)
+        return plain, wire.encode([plain])
+
+    def _named(self, other: str) -> bool:
+        return self.forgotten.transaction(parts(other))
+
+    def _refuse_aliases(self, batch: Batch) -> None:
+        leaving, forgotten = batch.leaving, self.forgotten
+        for alias, rows in list(batch.keeps.items()):
+            gone = forgotten.alias(alias)
+            leaving.refused += [row.event for row in rows if gone or forgotten.carried(row.event.keys)]
+            batch.keeps[alias] = [row for row in rows if not gone and not forgotten.carried(row.event.keys)]
+        for alias, links in list(batch.links.items()):
+            kept = [row for row in links if not forgotten.transaction(row[2:4])]
+            if len(kept) < len(links):
+                leaving.aliases[alias] = batch.pages[alias]
+            batch.links[alias] = kept
+        for table in (batch.keeps, batch.links):
+            for alias in [alias for alias, rows in table.items() if not rows]:
+                del table[alias]
+        for alias in [alias for alias in batch.pages if alias not in batch.keeps and alias not in batch.links]:
+            del batch.pages[alias]
+
+    def _set_late_apart(self, batch: Batch) -> None:
+        asked = [one for one in batch.homes if one in self._gone and not self._ledger.holds(one)]
+        if not asked:
+            return
+        found = self._store.load_tombstones(asked)
+        for one in asked:
+            if one in found and found[one].kind == EXPIRED:
+                batch.leaving.late += [EventRow(*one, event, line) for event, line in batch.arrivals.get(one, ())]
+                _take_out(batch, one)
+
+    # Numbers that come round ---------------------------------------------------------------------------------------
+
+    def _file(self, batch: Batch) -> None:
+        for one in [one for one in batch.arrivals if one[0] in self._reuse and one[1] == number_of(one[1])]:
+            spans = self._spans(one, batch.homes[one])
+            filed: dict[str, list[Arrived]] = {}
+            for event, line in sorted(batch.arrivals[one], key=lambda arrived: (arrived[0].time, arrived[0].id)):
+                span = nearest(list(spans.values()), event.time, self._reuse[one[0]] or 0)
+                id = span.id if span else next_id(one[1], spans)
+                if span is None and id != one[1]:
+                    batch.leaving.keys.append(KeyRow(one[0], one[1], one[0], id, event.time))
+                    self._ids.pop(one, None)
+                spans[id] = span.including(event.time) if span else Span(id, event.time, event.time)
+                filed.setdefault(id, []).append((event, line))
+            self._refile(batch, one, filed)
+        for one in [one for one in batch.facts if one[0] in self._reuse and one[1] == number_of(one[1])]:
+            for id in self._known_ids(one):
+                if id != one[1]:
+                    batch.facts[one[0], id] = [row._replace(transaction_id=id) for row in batch.facts[one]]
+                    batch.homes[one[0], id] = batch.homes[one]
+
+    def _refile(self, batch: Batch, one: Transaction, filed: dict[str, list[Arrived]]) -> None:
+        partition, depth = batch.homes[one], batch.depths.get(one, 0)
+        del batch.arrivals[one]
+        if one[1] not in filed and one not in batch.facts and one not in batch.rejudge:
+            del batch.homes[one]
+        for id, arrived in filed.items():
+            batch.arrivals[one[0], id] = arrived
+            batch.homes[one[0], id] = partition
+            if depth:
+                batch.depths[one[0], id] = depth
+
+    def _known_ids(self, one: Transaction) -> list[str]:
+        """Under which ids the number's generations are filed, as far as there are rows; read once."""
+        known = self._ids.get(one)
+        if known is None:
+            if not self._ledger.knows(one) and one not in self._gone:
+                return []
+            rows = self._store.find_keys(one[1], one[0])
+            found = {row.transaction_id for row in rows if row.transaction_type == one[0]}
+            known = self._ids[one] = sorted({one[1], *(id for id in found if number_of(id) == one[1])})
+            if len(self._ids) > _NUMBERS_KEPT:
+                self._ids.popitem(last=False)
+        return known
+
+    def _spans(self, one: Transaction, partition: int) -> dict[str, Span]:
+        """Where the generations of a number lie in time; of those that have gone, where they ended."""
+        known = self._known_ids(one)
+        if not known:
+            return {}
+        places = [(one[0], id) for id in dict.fromkeys([*known, *ids(one[1], len(known) + 2)])]
+        gone = self._store.load_tombstones(places) if self._any_gone else {}
+        spans = {key[1]: Span(key[1], row.ended_at, row.ended_at) for key, row in gone.items() if row.kind == EXPIRED}
+        there = {(one[0], id): partition for id in known if id not in spans}
+        self._ledger.load(there)
+        for transaction in there:
+            span = self._ledger.span(transaction)
+            if span is not None:
+                spans[transaction[1]] = Span(transaction[1], *span)
+        return spans
+
+    # What goes -----------------------------------------------------------------------------------------------------
+
+    def sweep(self, partitions: Sequence[int], now: int) -> bool:
+        """Delete what has been over for too long: at most ``AT_ONCE`` transactions, so that what comes in does not wait. Whether
+        there was anything to do; looks once an hour of control time."""
+        if now == NEVER or now - self._swept < SWEEP_EVERY or not partitions:
+            return False
+        gone = self._expire(partitions, now) if self._landscape.retention is not None else 0
+        if gone < AT_ONCE:
+            self._swept = now
+            if 0 in partitions and now - self._rest_swept >= DAY:
+                self._rest_swept = now
+                self._expire_rest(now)
+        return gone > 0
+
+    def _expire(self, partitions: Sequence[int], now: int) -> int:
+        before = now - (self._landscape.retention or 0)
+        rows = self._store.expired_candidates(partitions, self._partitions, before, AT_ONCE)
+        ended: dict[Transaction, int] = {}
+        for row in rows:
+            ended[row[:2]] = max(row.ended_at, row.last_at, ended.get(row[:2], 0))
+        ended = {one: at for one, at in ended.items() if one not in self._ledger.partition_of}
+        if not ended:
+            return 0
+        gone = list(ended)
+        until = now + self._landscape.tombstones
+        self._store.write_accounts(accounts_of(self._store.numbers_of(gone), EXPIRED, now))
+        self._store.write_tombstones([TombstoneRow(*one, EXPIRED, at, until, now, now) for one, at in ended.items()])
+        self._store.delete_transactions(gone)
+        for one in gone:
+            self._mark_gone(one)
+        self.drop(gone)
+        self.expired += len(gone)
+        log.info("%d transactions were deleted: they ended more than the retention ago", len(gone))
+        return len(gone)
+
+    def drop(self, transactions: Iterable[Transaction]) -> None:
+        """Nothing of them stays in memory."""
+        gone = list(transactions)
+        self._ledger.forget(gone)
+        for kind, id in gone:
+            self._ids.pop((kind, number_of(id)), None)
+
+    def _expire_rest(self, now: int) -> None:
+        """What nobody owns by itself: one does it for all, the owner of the first partition."""
+        before = now - self._landscape.keep_for
+        if self._store.account_kept(before, now):
+            kept = self._store.expire_kept(before)
+            log.warning(
+                "%d events that waited for a transaction were given up: nobody claimed their aliases in time", kept
+            )
+        self._store.expire_tombstones(now)
+
+
+def _take_out(batch: Batch, one: Transaction) -> None:
+    batch.arrivals.pop(one, None)
+    batch.facts.pop(one, None)
+    batch.homes.pop(one, None)
+    if one in batch.rejudge:
+        batch.rejudge[:] = [other for other in batch.rejudge if other != one]

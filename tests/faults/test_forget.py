@@ -1,0 +1,345 @@
+"""Fault 33, deletion reaches every copy: what a person wants forgotten goes from every table and stays away, whatever crashes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.store.contract import Store, VerdictQuery
+from pipeline.store.memory import MemoryStore
+from pipeline.worker import Worker
+from schemas.joined import Forget, address, encode_lines
+from schemas.times import DAY
+from tests.faults.site import Crash, Crashing, Site
+from tests.faults.stories import ORDER, START, Event, told
+from tracer.record import EPOCH, EVENTS, KIND, SOURCE, Record
+
+AMOUNT = {"parcels": 1, "amount": 20, "currency": "EUR"}
+SALT = "00112233445566778899aabbccddeeff"
+WHO = ("customer", "VINET")
+
+
+def with_keys(events: list[Event], **keys: str) -> list[Event]:
+    return [{**event, "keys": {**event["keys"], **keys}} for event in events]
+
+
+def by_alias(events: list[Event], alias: str, value: str) -> list[Event]:
+    """The same without the transaction's name."""
+    return [{**event, "id": f"{event['id']}/alias", "keys": {alias: value}} for event in events]
+
+
+def world() -> list[Event]:
+    """o1 and o2 are VINET's, o1 with a payment and a cart of its own; o3 is somebody else's, with a parcel shared with o1."""
+    o1 = told("order", "o1", ORDER, AMOUNT)
+    o1 = [with_keys(o1[:1], customer="VINET")[0], with_keys(o1[1:2], payment="pay-1")[0], *o1[3:]]
+    paid = by_alias(told("order", "o1", "paid 2m", {}), "payment", "pay-1")
+    o2 = with_keys(told("order", "o2", "placed 0m, paid 2m", AMOUNT), customer="VINET")
+    o3 = with_keys(told("order", "o3", ORDER.replace("#p1", "").replace("  ", " "), AMOUNT), parcel="SHARED")
+    o3 = [with_keys(o3[:1], customer="TOMSP")[0], *o3[1:]]
+    cart = told("checkout", "c1", "opened 0m", {}) + with_keys(told("checkout", "c1", "placed 8m", {}), order="o1")
+    cart[1]["id"] = "c1/placed"
+    return [*o1, *paid, *o2, *o3, *cart, *waiting()]
+
+
+def waiting() -> list[Event]:
+    """Events that nobody claims: VINET's under an unknown payment, and somebody else's."""
+    (one,) = told("order", "x", "paid 2m", {})
+    return [
+        {**one, "id": "waits/1", "keys": {"payment": "pay-9", "customer": "VINET"}},
+        {**one, "id": "waits/2", "keys": {"payment": "pay-8"}},
+    ]
+
+
+POISON = [
+    b'{"id": "bad", "keys": {"customer": "VINET"}, "seq": 77, "time": "yesterday"}',
+    b'{"bad": "TOMSP, not VINETA"}',
+]
+
+
+def send(site: Site, events: list[Event], epoch: int = 1) -> None:
+    counted = [{**event, "source": "app", "epoch": epoch, "seq": number} for number, event in enumerate(events, 1)]
+    site.send(counted, each=3, epoch=epoch)
+
+
+def send_poison(site: Site) -> None:
+    headers = ((KIND, b"event"), (SOURCE, b"bad"), (EPOCH, b"1"))
+    site.produce([Record(EVENTS, b"k", body, headers, site.partitions - 1) for body in POISON])
+
+
+def forget(site: Site, key: tuple[str, str] = WHO) -> None:
+    """What ``lastseen forget`` writes: one record in each partition."""
+    body = encode_lines([Forget(address(*key), SALT)])
+    site.produce(
+        [Record(EVENTS, address(*key).encode(), body, ((KIND, b"forget"),), n) for n in range(site.partitions)]
+    )
+
+
+def mentions(store: Store, value: str) -> list[str]:
+    """Tables of a store in memory in which a value stands anywhere."""
+    return [
+        table
+        for table, rows in vars(store).items()
+        if isinstance(rows, dict) and value in repr([item for item in rows.items() if item[1]])
+    ]
+
+
+def orders(site: Site) -> set[str]:
+    return {row.transaction_id for row in site.store.verdicts(VerdictQuery(excluded=None))}
+
+
+def drained(site: Site, make: Callable[[], Worker] | None = None) -> Worker:
+    make = make or site.worker
+    worker = make()
+    while True:
+        try:
+            worker.drain()
+            return worker
+        except Crash:
+            site.evict_all()
+            worker = make()
+
+
+def untrimmed(site: Site) -> Site:
+    """As Kafka, which keeps what was read."""
+    site.log.trim = lambda positions: None  # type: ignore[method-assign]
+    return site
+
+
+def before_and_after(partitions: int = 2) -> tuple[Site, dict[Any, Any]]:
+    site = untrimmed(Site(partitions))
+    send(site, world())
+    send_poison(site)
+    site.hear(START + 20 * DAY)
+    drained(site)
+    assert orders(site) == {"o1", "o2", "o3", "c1"}
+    site.evict_all()
+    return site, site.verdicts()
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_33_a_customer_goes_from_every_table_with_all_that_carries_the_number(partitions: int) -> None:
+    site, _ = before_and_after(partitions)
+    assert {"_events", "_keys", "_kept", "_quarantine"} <= set(mentions(site.store, "VINET"))
+    forget(site)
+    drained(site)
+    for gone in ("VINET", "'o1'", "'o2'", '"o1"', '"o2"', "pay-1", "pay-9"):
+        left = mentions(site.store, gone)
+        # VINETA is somebody else, in somebody else's poison.
+        assert left == (["_quarantine"] if gone == "VINET" else []), gone
+    assert "VINETA" in repr(site.store.quarantine())
+    assert len(site.store.quarantine()) == 1
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_33_others_are_untouched(partitions: int) -> None:
+    site, before = before_and_after(partitions)
+    forget(site)
+    drained(site)
+    assert orders(site) == {"o3", "c1"}, "the cart carries order o1, not the customer"
+    after = site.verdicts()
+    assert after == {name: said for name, said in before.items() if name[1] in ("o3", "c1")}
+    assert [row.event.id for row in site.store.parked()] == ["waits/2"]
+
+
+def test_33_who_forgets_an_order_takes_its_name_out_of_the_cart_that_became_it() -> None:
+    site, before = before_and_after()
+    forget(site, ("order", "o1"))
+    drained(site)
+    assert orders(site) == {"o2", "o3", "c1"}
+    for gone in ("'o1'", '"o1"', "pay-1"):
+        assert mentions(site.store, gone) == [], gone
+    assert site.verdicts() == {name: said for name, said in before.items() if name[1] in ("o2", "o3", "c1")}
+    (placed,) = [event for event in site.store.load_events([("cart", "c1")])["cart", "c1"] if event.step == "placed"]
+    assert placed.keys == {"cart": "c1"}
+
+
+def test_33_nothing_of_it_comes_back_and_what_tries_is_counted() -> None:
+    site, _ = before_and_after()
+    forget(site)
+    worker = drained(site)
+    later = [
+        with_keys(told("order", "o4", "placed 0m", AMOUNT, START + 21 * DAY), customer="VINET")[0],
+        {**told("order", "o4", "paid 2m", AMOUNT, START + 21 * DAY)[0], "id": "o4/paid"},
+        {**told("order", "o1", "picked 2d", AMOUNT)[0], "id": "o1/again"},
+        {**told("order", "x", "paid 2m", {})[0], "id": "pay/again", "keys": {"payment": "pay-1"}},
+        with_keys(told("order", "o3", "delivered 4d", AMOUNT), parcel="SHARED")[0] | {"id": "o3/again"},
+        {**with_keys(told("checkout", "c1", "placed 9m", {}), order="o1")[0], "id": "c1/again"},
+    ]
+    send(site, later, epoch=2)
+    site.hear(START + 22 * DAY)
+    worker.drain()
+    assert orders(site) == {"o3", "c1"}
+    for gone in ("'o1'", "'o4'", '"o4"', "pay-1"):
+        assert mentions(site.store, gone) == [], gone
+    counted = {(row.how, row.first, row.last) for row in site.store.numbers("app", 2)}
+    assert counted == {("forgotten", 1, 4), ("stored", 5, 6)}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_33_one_event_with_the_key_takes_its_transaction_along_in_either_order(first: int) -> None:
+    site, _ = before_and_after()
+    forget(site)
+    worker = drained(site)
+    events = [
+        {**told("order", "o5", "paid 2m", AMOUNT, START + 21 * DAY)[0], "id": "o5/paid"},
+        with_keys(told("order", "o5", "placed 0m", AMOUNT, START + 21 * DAY), customer="VINET")[0],
+    ]
+    for event in (events[first], events[1 - first]):
+        send(site, [event], epoch=int(event["id"] == "o5/paid") + 2)
+        site.hear(START + 22 * DAY)
+        worker.drain()
+    assert "o5" not in orders(site)
+    assert mentions(site.store, "'o5'") == []
+
+
+def test_33_a_replay_of_the_log_from_its_beginning_brings_nothing_back() -> None:
+    site, _ = before_and_after()
+    forget(site)
+    drained(site)
+    before = site.verdicts()
+    site.log.groups.clear()
+    drained(site)
+    assert site.verdicts() == before
+    assert mentions(site.store, "VINET'") == []
+    assert mentions(site.store, "'o1'") == []
+
+
+def test_33_into_an_empty_store_neither() -> None:
+    """The store was lost and is filled again from the log: the word lies behind what it is about."""
+    site, _ = before_and_after()
+    forget(site)
+    drained(site)
+    before = site.verdicts()
+    again = Site(site.partitions, MemoryStore())
+    again.log, again.sink, again.time = site.log, site.sink, site.time
+    again.log.groups.clear()
+    drained(again)
+    assert again.verdicts() == before
+    assert mentions(again.store, "VINET'") == []
+    assert mentions(again.store, "'o1'") == []
+
+
+def test_33_no_plain_value_is_left_to_refuse_it_by() -> None:
+    site, _ = before_and_after()
+    forget(site)
+    drained(site)
+    rows = list(site.store.tombstones(["forgotten"]))
+    assert {row.key_type for row in rows} == {"customer", "order", "payment"}
+    assert not any(value in row.digest for row in rows for value in ("VINET", "o1", "pay"))
+    assert all(SALT in row.digest for row in rows)
+
+
+def test_33_the_audit_balances() -> None:
+    site, _ = before_and_after()
+    forget(site)
+    drained(site)
+    numbers = {n for row in site.store.numbers("app", 1) for n in range(row.first, row.last + 1)}
+    assert numbers == set(range(1, len(world()) + 1))
+
+
+OPERATIONS = (
+    "write_tombstones", "write_accounts", "delete_kept", "delete_quarantine", "delete_links", "unname", "delete_tombstones",
+    "delete_transactions",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_33_a_crash_before_any_write_of_it_is_made_good(operation: str, turn: int) -> None:
+    calm, _ = before_and_after()
+    forget(calm)
+    drained(calm)
+    count = 0
+
+    def before(name: str) -> None:
+        nonlocal count
+        if name == operation and armed:
+            count += 1
+            if count == turn:
+                raise Crash(name)
+
+    armed = False
+    site = Site(2, MemoryStore(before))
+    send(site, world())
+    send_poison(site)
+    site.hear(START + 20 * DAY)
+    drained(site)
+    armed = True
+    site.evict_all()
+    forget(site)
+    drained(site)
+    assert site.verdicts() == calm.verdicts()
+    for gone in ("VINET'", "'o1'", '"o1"', "pay-1", "pay-9"):
+        assert mentions(site.store, gone) == [], gone
+    assert [row.event.id for row in site.store.parked()] == ["waits/2"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 3), st.lists(st.integers(1, 40), max_size=4), st.integers(1, 30), st.integers(0, 3))
+def test_33_whatever_crashes_and_wherever_the_word_lies_among_the_events(
+    partitions: int, crashes: list[int], each: int, place: int
+) -> None:
+    """The word comes before, between or after the events; workers die after any step, also of its own."""
+    events = world()
+    site = Site(partitions)
+    parts = [events[::3], events[1::3], events[2::3]]
+    for number, part in enumerate(parts):
+        if number == place:
+            forget(site)
+        send(site, part, epoch=number + 1)
+    if place == 3:
+        forget(site)
+    site.hear(START + 20 * DAY)
+    plan = iter([*crashes, 10**9])
+    drained(site, lambda: site.worker(checkpoint=Crashing(next(plan)), max_records=each))
+    assert orders(site) == {"o3", "c1"}
+    for gone in ("VINET'", '"VINET"', "'o1'", '"o1"', "'o2'", "pay-9"):
+        assert mentions(site.store, gone) == [], gone
+
+
+def test_33_a_contested_alias_is_the_others_alone_when_one_is_forgotten() -> None:
+    """Two orders claim one payment; one is forgotten: what was said of the conflict goes, and the payment is the other's."""
+    site = Site(2)
+    first = with_keys(told("order", "o1", "placed 0m, paid 2m", AMOUNT), payment="pay-1")
+    second = with_keys(told("order", "o6", "placed 0m", AMOUNT), payment="pay-1")
+    send(site, [*first, *second, *by_alias(told("order", "o6", "paid 2m", {}), "payment", "pay-1")])
+    site.hear(START + 3 * DAY)
+    drained(site)
+    assert any("o1" in str(row.others) for rows in site.store.load_disputes([("order", "o6")]).values() for row in rows)
+    site.evict_all()
+    forget(site, ("order", "o1"))
+    site.hear(START + 4 * DAY)
+    drained(site)
+    assert orders(site) == {"o6"}
+    for gone in ("'o1'", '"o1"', "order:o1"):
+        assert mentions(site.store, gone) == [], gone
+    alone = Site(2)
+    send(alone, [*second, *by_alias(told("order", "o6", "paid 2m", {}), "payment", "pay-1")])
+    alone.hear(START + 4 * DAY)
+    drained(alone)
+    assert site.verdicts() == alone.verdicts()
+
+
+def test_33_packed_bytes_in_quarantine_are_looked_into() -> None:
+    from schemas.wire import compress
+
+    site = Site(1)
+    headers = ((KIND, b"nonsense"), ("content-encoding", b"lz4"))
+    site.produce(
+        [
+            Record(EVENTS, b"k", compress(json.dumps({"customer": who}).encode()), headers, 0)
+            for who in ("VINET", "TOMSP")
+        ]
+    )
+    site.hear(START)
+    drained(site)
+    assert len(site.store.quarantine()) == 2
+    site.evict_all()
+    forget(site)
+    drained(site)
+    assert len(site.store.quarantine()) == 1
