@@ -27,9 +27,9 @@ _SPELT = "position(body, {plain:String}) > 0 OR position(body, {json:String}) > 
 _KEPT_WITH = f"SELECT {tables.KEPT.select} FROM kept WHERE {_SPELT}"
 _LATE_WITH = f"""SELECT DISTINCT toString(key_type), transaction_id, body, source, epoch, recorded_at, via FROM late_events
 WHERE {_SPELT}"""
-_FOUND = " OR ".join(
-    f"match({column}, {{pattern:String}})" for column in ("payload", "key", "headers", "reason", "field")
-)
+# Bytes that are no UTF-8 match nothing, not even what a value is not.
+_SEARCHED = ("toValidUTF8(payload)", "toValidUTF8(key)", "headers", "reason", "field")
+_FOUND = " OR ".join(f"match({column}, {{pattern:String}})" for column in _SEARCHED)
 _QUARANTINE = f"""SELECT {tables.QUARANTINE.select} FROM quarantine FINAL
 WHERE {_FOUND} OR position(headers, '"content-encoding"') > 0 ORDER BY id"""
 _OTHERS = """has(others, {name:String}) OR (key_type = {key_type:String} AND arrayExists(

@@ -76,8 +76,14 @@ class MemoryErasing(MemoryAccounts, MemoryRetention):
         return sorted((row for row in rows if row.event.keys.get(key[0]) == key[1]), key=lambda row: row[:3])
 
     def quarantine_with(self, pattern: str) -> list[QuarantineRow]:
-        search = re.compile(pattern).search
-        return sorted(row for row in list(self._quarantine.values()) if _packed(row) or any(map(search, _texts(row))))
+        text, raw = re.compile(pattern).search, re.compile(pattern.encode()).search
+        return sorted(
+            row
+            for row in list(self._quarantine.values())
+            if _packed(row)
+            or any(map(raw, (row.payload, row.key)))
+            or any(map(text, (row.headers, row.reason, row.field)))
+        )
 
     def late_with(self, key: Key) -> list[Transaction]:
         rows = list(self._late.values())
@@ -118,10 +124,3 @@ class MemoryErasing(MemoryAccounts, MemoryRetention):
 
 def _packed(row: QuarantineRow) -> bool:
     return '"content-encoding"' in row.headers
-
-
-def _texts(row: QuarantineRow) -> tuple[str, ...]:
-    return (
-        row.payload.decode("utf-8", "backslashreplace"), row.key.decode("utf-8", "backslashreplace"), row.headers,
-        row.reason, row.field,
-    )  # fmt: skip

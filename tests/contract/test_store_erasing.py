@@ -1,0 +1,152 @@
+"""Finding and deleting all that is kept of a transaction or a person: one suite for every adapter."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pipeline.store.contract import DisputeRow, FlipRow, KeyRow, LinkRow, ParkedRow, QuarantineRow, Store, VerdictRow
+from pipeline.store.erasing import naming_pattern, pattern_of
+from pipeline.store.retention import TombstoneRow
+from schemas.wire import Observed, encode
+from tests.contract.stores import T, event, served_folder, shared_store, store  # noqa: F401
+
+ONE, OTHER = ("order", "1"), ("order", "2")
+
+
+def kept(id_: str, alias: tuple[str, str], keys: dict[str, str], seq: int = 1, at: int = T) -> ParkedRow:
+    said = Observed(
+        id=id_, system="bank", step="paid", time=T, keys=keys, source="bank-1", epoch=2, seq=seq, recorded_at=T
+    )
+    return ParkedRow(f"{id_}|{alias[0]}:{alias[1]}", *alias, 0, said, encode([said]), at)
+
+
+def bad(id_: str, payload: bytes, **more: object) -> QuarantineRow:
+    return QuarantineRow(id_, T, "bad-1", 1, "not JSON", "", payload, **more)  # type: ignore[arg-type]
+
+
+def test_tombstones_are_listed_by_kind_and_deleted_by_key(store: Store) -> None:  # noqa: F811
+    rows = [TombstoneRow("order", name, kind, T, T + 1, T, 1) for name, kind in (("a", "expired"), ("b", "forgotten"))]
+    store.write_tombstones([*rows, rows[0]._replace(version=2, ended_at=T + 5)])
+    assert list(store.tombstones(["expired"])) == [rows[0]._replace(version=2, ended_at=T + 5)]
+    assert {row.digest for row in store.tombstones(["expired", "forgotten"])} == {"a", "b"}
+    store.delete_tombstones([("order", "a"), ("order", "zzz")])
+    assert list(store.tombstones(["expired", "forgotten"])) == [rows[1]]
+
+
+def test_running_numbers_of_a_transaction_once_each(store: Store) -> None:  # noqa: F811
+    store.write_events(
+        [event("a", seq=4), event("b", seq=5), event("b", seq=5, recorded_at=T + 9), event("c", seq=0, source="")]
+    )
+    store.write_events([event("x", order="2", seq=6)])
+    assert store.numbers_of([ONE]) == [("shop-1", 7, 4), ("shop-1", 7, 5)]
+    assert store.numbers_of([ONE, OTHER]) == [("shop-1", 7, 4), ("shop-1", 7, 5), ("shop-1", 7, 6)]
+
+
+def test_rows_of_a_transaction_are_counted_by_table(store: Store) -> None:  # noqa: F811
+    assert store.row_counts([ONE]) == {}
+    store.write_events([event("a"), event("b", order="2")])
+    store.write_keys([KeyRow("order", "1", *ONE, T), KeyRow("customer", "c", *ONE, T)])
+    store.write_late([event("late")])
+    assert store.row_counts([ONE]) == {"events": 1, "keys": 2, "late_events": 1}
+
+
+def test_claims_are_found_by_transaction_and_deleted_by_alias(store: Store) -> None:  # noqa: F811
+    rows = [LinkRow("payment", "p1", *one, "", 0, False, "claimed", 1) for one in (ONE, OTHER)]
+    store.write_links([*rows, LinkRow("parcel", "x", *ONE, "", 0, True, "claimed", 1)])
+    assert [row[:2] for row in store.links_to([ONE])] == [("parcel", "x"), ("payment", "p1")]
+    store.delete_links([(("payment", "p1"), ONE)])
+    assert store.load_links([("payment", "p1")])["payment", "p1"] == [rows[1]]
+    assert [row[:2] for row in store.links_to([ONE])] == [("parcel", "x")]
+
+
+def test_single_events_and_keys_go_and_the_rest_stays(store: Store) -> None:  # noqa: F811
+    store.write_events([event("a"), event("b"), event("a", order="2")])
+    store.write_late([event("a"), event("l")])
+    store.write_keys([KeyRow("customer", "c", *one, T) for one in (ONE, OTHER)])
+    store.delete_events([(ONE, "a"), (ONE, "nothing")])
+    assert {one: [e.id for e in found] for one, found in store.load_events([ONE, OTHER]).items()} == {
+        ONE: ["b"],
+        OTHER: ["a"],
+    }
+    assert [row.event.id for row in store.late()] == ["l"]
+    store.delete_keys([(("customer", "c"), ONE)])
+    assert [row[2:4] for row in store.find_keys("c")] == [OTHER]
+    assert store.keys_of([ONE]) == []
+
+
+@pytest.mark.parametrize("value", ["VINET", 'Ottil"ies', "Größe", "a\\b", "50%", "o'clock"])
+def test_kept_and_late_events_are_found_by_a_key_they_carry(store: Store, value: str) -> None:  # noqa: F811
+    alias = ("payment", "p1")
+    rows = [
+        kept("a", alias, {"payment": "p1", "customer": value}),
+        kept("b", alias, {"payment": "p1", "customer": value + "X"}),
+    ]
+    store.write_parked(rows)
+    assert [row.event.id for row in store.kept_with(("customer", value))] == ["a"]
+    assert store.kept_with(("payment", value)) == []
+    store.write_late([event("l", keys={"order": "1", "customer": value}), event("m", order="2")])
+    assert store.late_with(("customer", value)) == [ONE]
+
+
+@pytest.mark.parametrize("value", ["VINET", "1", "Größe", "a.b", "x-1", "(c)", "50%"])
+def test_quarantined_bytes_are_found_by_a_value_that_stands_alone(store: Store, value: str) -> None:  # noqa: F811
+    text = f'{{"customer": "{value}", '.encode()
+    rows = [
+        bad("t:0:1:0", text), bad("t:0:2:0", f"x{value}x".encode()), bad("t:0:3:0", b"nothing", key=f"customer:{value}".encode()),
+        bad("t:0:4:0", b"\xff\xfe" + value.encode() + b"\xff", state="retried"),
+    ]  # fmt: skip
+    store.write_quarantine(rows)
+    assert {row.id for row in store.quarantine_with(pattern_of([value, "another"]))} == {
+        "t:0:1:0",
+        "t:0:3:0",
+        "t:0:4:0",
+    }
+    found = {row.id for row in store.quarantine_with(pattern_of([value], after="customer"))}
+    assert found == {"t:0:1:0", "t:0:3:0"}
+
+
+def test_patterns_meet_other_spellings() -> None:
+    assert re.search(pattern_of(["VINET"], any_case=True), '"vinet"')
+    assert not re.search(pattern_of(["VINET"]), '"vinet"')
+    assert re.search(pattern_of(["1234"], zeros=True), " 0001234,")
+    assert not re.search(pattern_of(["1234"]), " 0001234,")
+    assert re.search(pattern_of(["Größe"]), '"Gr\\u00f6\\u00dfe"')
+    assert re.search(naming_pattern("order", "1"), "also claimed by order:1.")
+    assert not re.search(naming_pattern("order", "1"), "also claimed by order:12.")
+
+
+def verdict(one: tuple[str, str], body: str, finding: str) -> VerdictRow:
+    row = VerdictRow(*one, "order", 1, 0, 1 << 32, "unknown", True, T, T, 0, T)
+    return row._replace(findings=(finding,), body=body, flip=1)
+
+
+def test_others_name_it_no_more(store: Store) -> None:  # noqa: F811
+    said = DisputeRow(*OTHER, "payment", "p", "contested", 1 << 30, ("order:1",))
+    store.write_disputes(
+        [said, said._replace(alias="q", others=("order:12",)), said._replace(alias="r", others=(), holders=(("1", T),))]
+    )
+    store.write_verdicts(
+        [verdict(OTHER, '{"detail": "also order:1"}', "alias_conflict"), verdict(("order", "3"), '{"n": 1}', "slow")]
+    )
+    store.write_flips(
+        [FlipRow(*OTHER, "order", 1, 1, T, "", "unknown", findings=("doubled",), body='{"others": ["1"]}')]
+    )
+    assert store.unname(ONE) == 4
+    assert [row.alias for row in store.load_disputes([OTHER])[OTHER]] == ["q"]
+    assert [row.body for rows in store.load_verdicts([OTHER, ("order", "3")]).values() for row in rows] == [
+        "",
+        '{"n": 1}',
+    ]
+    assert [row.body for row in store.flips(OTHER)] == [""]
+    assert store.unname(ONE) == 0
+
+
+def test_what_is_given_up_is_accounted_for(store: Store) -> None:  # noqa: F811
+    store.write_parked(
+        [kept("a", ("payment", "p"), {"payment": "p"}, 3), kept("b", ("payment", "q"), {"payment": "q"}, 9, T + 50)]
+    )
+    assert store.account_kept(T + 10, T + 99) is True
+    assert [(row.first, row.last) for row in store.numbers("bank-1", 2) if row.how == "expired"] == [(3, 3)]
+    assert store.account_kept(T, T + 99) is False
