@@ -57,12 +57,14 @@ class Desk:
         where it speaks of another topic, or of none though the group has read this one: one of the two was made anew."""
         count = self._patience.insist(self._log.partitions)
         topic = self._patience.insist(self._log.identity)
-        if self._fold.log not in ("", topic):
-            raise PositionLost(made_anew(self._log.name, EVENTS))
         if not self._fold.position:
             committed = self._patience.insist(lambda: consumer.committed(range(count)))
-            if any(position is not None for position in committed.values()):
+            # Others may have begun since control was found empty: what they wrote there came before what they committed.
+            self.read()
+            if not self._fold.position and any(position is not None for position in committed.values()):
                 raise PositionLost(made_anew(self._log.name, CONTROL))
+        if self._fold.log not in ("", topic):
+            raise PositionLost(made_anew(self._log.name, EVENTS))
         if self._fold.partition_count and self._fold.partition_count != count:
             raise Invalid(
                 f"{self._log.name} has {count} partitions where control says {self._fold.partition_count}: "

@@ -373,3 +373,29 @@ def test_what_no_flow_knew_at_first_is_not_forgotten_by_the_next_owner() -> None
     other.drain()
     assert site.verdicts() == site.judged([strange, first, *rest], other)
     assert "unexpected" in str(site.verdicts())
+
+
+def test_two_workers_that_start_at_once_on_an_empty_control_take_nothing_for_made_anew() -> None:
+    """A finds control empty and stalls; B starts, works and commits; A goes on."""
+    site = Site()
+    log = SlowToSay(1, site.clock)
+    site.log, site.sink = log, log.producer()
+    site.send(ALL, each=4)
+    others: list[Worker] = []
+    log.before = lambda: others.append(site.worker("B")) or others[0].drain()  # type: ignore[func-returns-value]
+    late = site.worker("A")
+    assert others[0].counters.events
+    site.hear(START + 30 * DAY)
+    finish(site, others[0], [late])
+
+
+class SlowToSay(MemoryLog):
+    """``before`` is called, once, before it says what it is."""
+
+    before: Callable[[], object] | None = None
+
+    def identity(self) -> str:
+        stall, self.before = self.before, None
+        if stall is not None:
+            stall()
+        return super().identity()

@@ -60,11 +60,19 @@ def as_judged(world: World, oracle: Oracle) -> Iterator[str]:
 
 
 def no_false_alarm(world: World, oracle: Oracle) -> Iterator[str]:
-    """I3, laws 5 and 6: nothing was called missing, at any moment, that was not."""
-    for row in world.observer.claims.values():
-        if not oracle.could_say(row):
-            due = f"{row.drop_to} due {world.at(row.drop_due)}"
-            yield f"I3: a false alarm at {world.at(row.judged_at)}: {row[:3]} {row.status} {due}"
+    """I3, laws 5 and 6: nothing was called missing, at any moment, that was not.
+
+    What rests on an event that somebody else claimed, later in the log but no later in truth, is counted only: that all claims
+    up to the verdict's are known, no proof by clocks says (it proves silence through the due time).
+    """
+    for row, events in world.observer.claims.values():
+        if oracle.could_say(row):
+            continue
+        if oracle.anothers(row, events):
+            world.weather.note("alarms by what was another's")
+            continue
+        due = f"{row.drop_to} due {world.at(row.drop_due)}"
+        yield f"I3: a false alarm at {world.at(row.judged_at)}: {row[:3]} {row.status} {due}"
 
 
 def history(world: World) -> Iterator[str]:

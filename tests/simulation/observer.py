@@ -43,6 +43,13 @@ class Word(NamedTuple):
     at: int
 
 
+class Alarm(NamedTuple):
+    """A verdict that says something is missing, and the events that its worker had for the transaction's."""
+
+    row: VerdictRow
+    events: frozenset[str]
+
+
 class WatchedBroker(MemoryBroker):
     """Tells of every record that it took."""
 
@@ -57,8 +64,8 @@ class WatchedBroker(MemoryBroker):
 
 
 class Observer:
-    """``logged``: all records of events, by partition and offset. ``claims``: verdicts that say something is missing, as they were
-    read by anybody at the time."""
+    """``logged``: all records of events, by partition and offset. ``claims``: verdicts that say something is missing, as
+    anybody could read them at the time."""
 
     def __init__(self, world: World):
         self.world = world
@@ -67,7 +74,7 @@ class Observer:
         self.control: list[tuple[int, Record]] = []
         self.fences: dict[int, int] = {}
         self.words: list[Word] = []
-        self.claims: dict[tuple[object, ...], VerdictRow] = {}
+        self.claims: dict[tuple[object, ...], Alarm] = {}
         self.versions: dict[tuple[str, ...], int] = {}
         self._secured = [0] * world.partitions
         self.produced_by_workers = 0
@@ -158,4 +165,12 @@ class Observer:
                 self.world.broken(f"I4: the version of {row[:3]} went back")
             self.versions[row[:3]] = winner.version
             if winner is row and row.status in PROVEN and not row.excluded:
-                self.claims.setdefault((*row[:3], row.status, row.drop_kind, row.drop_to, row.drop_due), row)
+                key = (*row[:3], row.status, row.drop_kind, row.drop_to, row.drop_due)
+                if key not in self.claims:
+                    self.claims[key] = Alarm(row, _evidence(process, row[:2]))
+
+
+def _evidence(process: Process, name: tuple[str, str]) -> frozenset[str]:
+    worker = process.worker
+    entry = None if worker is None else worker._ledger._entries.get(name)
+    return frozenset() if entry is None else frozenset(entry.state.events)

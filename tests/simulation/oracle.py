@@ -92,6 +92,13 @@ class Oracle:
         times += [time for event in self.happened() for time in (event.time, event.time + 1)]
         return any(self._says(row, time) for time in dict.fromkeys(times) if time <= row.judged_at)
 
+    def anothers(self, row: VerdictRow, events: frozenset[str]) -> bool:
+        """Whether a verdict rested on events that are not, or not for certain, the transaction's, by all that had happened."""
+        state = self._known_at(row.judged_at).get((row.key_type, row.transaction_id))
+        if state is None:
+            return True
+        return any(one not in state.events or state.doubtful(state.events[one]) for one in events)
+
     def happened(self) -> list[Observed]:
         if self._happened is None:
             self._happened = []
@@ -115,13 +122,16 @@ class Oracle:
         if state is None or not len(state):
             return False
         flow = next(flow for flow in self.flows.versions[row.flow] if flow.version == row.flow_version)
-        done = {event.step for event in state if event.phase == "completed"}
-        if row.drop_to in done and flow.steps[row.drop_to].per is None and row.status != "failed":
-            return False
         true = judge(state, flow, self._all_heard(time))
-        passed = any(found.kind is FindingKind.SKIPPED and found.step == row.drop_to for found in true.findings)
         # That it is a test order may be what nobody heard.
-        return passed or true.excluded or true.status.value in PROVEN
+        if true.excluded or any(
+            found.kind is FindingKind.SKIPPED and found.step == row.drop_to for found in true.findings
+        ):
+            return True
+        done = {event.step for event in state if event.phase == "completed"}
+        several = flow.steps[row.drop_to].per is not None
+        lies_there = several or row.drop_to not in done or row.drop_to in {drop.to_step for drop in true.drops}
+        return lies_there and true.status.value in PROVEN
 
     def _all_heard(self, time: int) -> Knowledge:
         hearing = {system: Hearing(system, time) for system in SYSTEMS}
