@@ -20,11 +20,11 @@ from pipeline.core.state import Dispute, State
 from pipeline.store.contract import UNJUDGED, DisputeRow, EventRow, FlipRow, KeyRow, Reader, Transaction, VerdictRow
 from pipeline.store.takeover import OpenRow
 from pipeline.work.agenda import Agenda
-from pipeline.work.intake import Arrived
 from pipeline.work.members import Members
 from pipeline.work.numbers import numbered
 from pipeline.work.packed import Contents, Packed
 from pipeline.work.rows import flip_of, row_of
+from pipeline.work.runs import Arrived
 from schemas.flow import Flows
 from schemas.verdict import Wait
 from schemas.wire import Observed
