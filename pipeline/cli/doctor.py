@@ -201,6 +201,9 @@ def _store(app: App) -> Iterator[Finding]:
         kept = sum(store.count_quarantine().values())
         if kept:
             yield Finding("quarantine", NOTE, f"{kept:,} kept: lastseen quarantine list")
+        late = store.count_late()
+        if late:
+            yield Finding("late", NOTE, f"{late:,} events came after their transaction's retention: lastseen late")
         waiting = store.unlinked(0)
         if waiting:
             oldest = length(app.clock() - min(one.oldest for one in waiting))

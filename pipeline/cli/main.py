@@ -19,6 +19,8 @@ COMMANDS = {
     "link": "pipeline.cli.link:link",
     "flows": "pipeline.cli.flows:flows",
     "quarantine": "pipeline.cli.quarantine:quarantine",
+    "late": "pipeline.cli.late:late",
+    "forget": "pipeline.cli.forget:forget",
     "load": "pipeline.cli.load:load",
     "setup": "pipeline.cli.setup:setup",
     "up": "pipeline.cli.service:up",

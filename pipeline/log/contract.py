@@ -238,4 +238,9 @@ class Log(Protocol):
         """Give up events below these offsets (committed before) and superseded control; Kafka does so by itself."""
         ...
 
+    def retention(self) -> int | None:
+        """For how long at most an event stays here by itself, µs from when it was appended; 0: until it was processed (``trim``);
+        None: for ever. Raises Unavailable."""
+        ...
+
     def close(self) -> None: ...

@@ -324,5 +324,8 @@ class KafkaLog:
     def trim(self, positions: Mapping[int, int]) -> None:
         """Nothing: topics have a retention."""
 
+    def retention(self) -> int | None:
+        return self._topics.retention()
+
     def close(self) -> None:
         self._topics.close()

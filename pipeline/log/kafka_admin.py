@@ -149,6 +149,18 @@ class KafkaTopics(KafkaTopicsAsked):
             resource = ConfigResource(ConfigResourceType.TOPIC, self._names[topic], wrong)  # type: ignore[no-untyped-call]
             self._admin().alter_configs([resource])
 
+    def retention(self) -> int | None:
+        """See `pipeline.log.contract.Log`. A segment goes as a whole, once its newest record is old enough, and is open for as long
+        as ``segment.ms``; brokers look every five minutes."""
+        try:
+            now = self._configs(EVENTS)
+        except kafka_errors.KafkaError as error:
+            raise unavailable(self._address.name, error) from error
+        kept, open_for = int(now.get("retention.ms") or -1), int(now.get("segment.ms") or 0)
+        if kept < 0 or "delete" not in now.get("cleanup.policy", "delete"):
+            return None
+        return (kept + open_for + 5 * 60 * 1000) * 1000
+
     def check(self) -> list[str]:
         """What is wrong, with how to mend it."""
         try:

@@ -260,6 +260,9 @@ class MemoryLog:
         for partition, offset in positions.items():
             self.broker.topics[EVENTS][partition].trim(offset)
 
+    def retention(self) -> int | None:
+        return 0
+
     def close(self) -> None:
         pass
 

@@ -305,6 +305,9 @@ class SqliteLog:
             with transaction(self._db):
                 self._compact_control()
 
+    def retention(self) -> int | None:
+        return 0
+
     def _trim_some(self, partition: int, before: int) -> bool:
         """Remove up to `TRIM_CHUNK` rows; says whether there may be more."""
         with transaction(self._db):

@@ -7,10 +7,13 @@ scans, for what is asked a few times a day; nothing on the way from an event to 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.errors import Invalid
 from pipeline.store.retention import TombstoneRow
+from schemas import wire
 
 if TYPE_CHECKING:
     from pipeline.store.contract import Alias, LinkRow, ParkedRow, QuarantineRow, Transaction
@@ -101,3 +104,23 @@ def naming_pattern(key_type: str, id: str) -> str:
 def _quoted(text: str) -> str:
     # RE2 refuses some of the escapes that Python adds.
     return "".join("\\" + char if char in ".^$*+?{}[]()|\\" else char for char in text)
+
+
+def quarantined(store: Erasing, pattern: str) -> list[QuarantineRow]:
+    """What in quarantine holds the pattern, packed bytes unpacked."""
+    search = re.compile(pattern.encode()).search
+    text = re.compile(pattern).search
+    return [
+        row
+        for row in store.quarantine_with(pattern)
+        if search(_unpacked(row)) or search(row.key) or any(map(text, (row.headers, row.reason, row.field)))
+    ]
+
+
+def _unpacked(row: QuarantineRow) -> bytes:
+    if '"content-encoding"' not in row.headers:
+        return row.payload
+    try:
+        return wire.decompress(row.payload, "lz4")
+    except Invalid:
+        return row.payload

@@ -20,7 +20,6 @@ log behind it.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -29,7 +28,7 @@ from pipeline.core.generations import number_of
 from pipeline.errors import Invalid
 from pipeline.store.accounts import FORGOTTEN
 from pipeline.store.contract import Alias, EventRow, LinkRow, ParkedRow, QuarantineRow, Store, Transaction
-from pipeline.store.erasing import Key, pattern_of
+from pipeline.store.erasing import Key, pattern_of, quarantined
 from pipeline.store.rows import home
 from pipeline.work.book import Book
 from pipeline.work.courier import Address, Outbox, Parcel
@@ -289,26 +288,6 @@ class Eraser:
             store.delete_transactions(gone, erase=True)
         if found.keys:
             store.purge()
-
-
-def quarantined(store: Store, pattern: str) -> list[QuarantineRow]:
-    """What in quarantine holds the pattern, packed bytes unpacked."""
-    search = re.compile(pattern.encode()).search
-    text = re.compile(pattern).search
-    return [
-        row
-        for row in store.quarantine_with(pattern)
-        if search(_unpacked(row)) or search(row.key) or any(map(text, (row.headers, row.reason, row.field)))
-    ]
-
-
-def _unpacked(row: QuarantineRow) -> bytes:
-    if '"content-encoding"' not in row.headers:
-        return row.payload
-    try:
-        return wire.decompress(row.payload, "lz4")
-    except Invalid:
-        return row.payload
 
 
 def _partition_of(id: str) -> int:

@@ -1,0 +1,144 @@
+"""``lastseen forget``: a person's data goes from every table and does not come back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.table import Table
+
+from pipeline.answers import erasure
+from pipeline.answers.erasure import Holdings
+from pipeline.answers.inert import as_json
+from pipeline.answers.words import count
+from pipeline.cli.common import FINDINGS, app_of, leave
+from pipeline.cli.service import drain_if_free
+from pipeline.cli.terminal import console, err, plain
+from pipeline.errors import Invalid
+from pipeline.log import Log
+from tracer.record import Record
+
+SHOWN = 20
+# Between looks at what a worker elsewhere has done by now.
+_LOOK_EVERY = 0.5
+
+
+@click.command()
+@click.argument("key", metavar="KEY")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--why", default="", metavar="TEXT", help="For those who read the log; it is not kept in the store.")
+@click.option(
+    "--wait", type=click.IntRange(0), default=60, show_default=True, help="Seconds to wait for running workers."
+)
+@click.option(
+    "--format", "form", type=click.Choice(("table", "json")), default="table", help="How to print the report."
+)
+def forget(key: str, yes: bool, dry_run: bool, why: str, wait: int, form: str) -> None:
+    """Delete all that is kept of a person or a transaction.
+
+    KEY is written TYPE:VALUE, as customer:VINET or order:10248; the type can be left out where only one has the value. All
+    transactions that carry it go whole, with what is kept under their numbers and what is in quarantine. Of transactions of
+    another kind that carry an order's number only that number goes. Salted hashes stay, by which its return is refused.
+
+    Exit code 1 if something is left (a worker that does not run, a bug).
+    """
+    app = app_of()
+    _, landscape = app.definitions()
+    with app.store(create=False) as store, app.log() as log:
+        one = erasure.key_of(store, landscape, key)
+        before = erasure.holdings(store, landscape, one)
+        _preview(before)
+        if dry_run:
+            if form == "json":
+                click.echo(as_json(_data(before)))
+            return
+        if not yes and not _agreed(before):
+            raise Invalid("nothing was deleted")
+        env = app.config.env
+        by = env.get("LOGNAME") or env.get("USER") or env.get("USERNAME") or ""
+        _say(log, erasure.words(store, one, log.partitions(), by, why))
+        if app.config.embedded_log and app.config.embedded_store:
+            drain_if_free(app, log, store)
+        after = _after(lambda: erasure.holdings(store, landscape, one), wait)
+        report = erasure.report(before, after, app.clock(), log.retention())
+    click.echo(as_json(report)) if form == "json" else _print(report)
+    if not report["done"]:
+        leave(FINDINGS)
+
+
+def _data(found: Holdings) -> dict[str, Any]:
+    return {
+        "key": list(found.key), "transactions": [list(one) for one in found.transactions],
+        "naming": [list(one) for one in found.naming], "rows": dict(found.rows), "refused_already": found.marked,
+    }  # fmt: skip
+
+
+def _preview(found: Holdings) -> None:
+    """To standard error: standard output is for the report."""
+    out = err()
+    out.print(plain(f"{' '.join(found.key)}: {_of(found)}", "bold"), soft_wrap=True)
+    for one in found.transactions[:SHOWN]:
+        out.print(plain(f"  {' '.join(one)} goes"), soft_wrap=True)
+    for one in found.naming[:SHOWN]:
+        out.print(plain(f"  {' '.join(one)} stays, without the name"), soft_wrap=True)
+    more = max(len(found.transactions) - SHOWN, 0) + max(len(found.naming) - SHOWN, 0)
+    if more:
+        out.print(plain(f"  and {more:,} more", "dim"))
+
+
+def _of(found: Holdings) -> str:
+    rows = ", ".join(f"{number:,} in {table}" for table, number in found.rows.items())
+    return f"{count(len(found.transactions), 'transaction')}; rows: {rows or 'none'}"
+
+
+def _agreed(found: Holdings) -> bool:
+    return click.confirm(f"Delete all of it for ever ({found.total:,} rows)?", err=True)
+
+
+def _say(log: Log, records: list[Record]) -> None:
+    sink = log.producer()
+    try:
+        sink.produce(records)
+    finally:
+        sink.close()
+
+
+def _after(look: Callable[[], Holdings], wait: int) -> Holdings:
+    until = time.monotonic() + wait
+    while True:
+        found = look()
+        if (found.marked and not found.total) or time.monotonic() >= until:
+            return found
+        time.sleep(_LOOK_EVERY)
+
+
+def _print(report: dict[str, Any]) -> None:
+    out = console()
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("where")
+    table.add_column("rows", justify="right")
+    table.add_column("left", justify="right")
+    for row in report["tables"]:
+        table.add_row(
+            plain(row["where"]), plain(f"{row['rows']:,}"), plain(f"{row['left']:,}", "red" if row["left"] else "green")
+        )
+    if report["tables"]:
+        out.print(table)
+    if report["done"]:
+        out.print(plain(f"forgotten at {report['at']}; its return is refused", "green"))
+    else:
+        out.print(
+            plain("not done yet: no worker has read the word in every partition. Look again with --dry-run", "red")
+        )
+    gone = report["log_removed_by"]
+    if gone is None:
+        out.print(
+            plain("the log keeps its copy for ever: give the topic lastseen.events a retention", "yellow"),
+            soft_wrap=True,
+        )
+    else:
+        when = gone if gone.startswith("as soon") else f"by {gone}"
+        out.print(plain(f"the log's own copy is gone {when}", "dim"), soft_wrap=True)
