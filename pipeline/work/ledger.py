@@ -22,7 +22,7 @@ from pipeline.store.takeover import OpenRow
 from pipeline.work.agenda import Agenda
 from pipeline.work.members import Members
 from pipeline.work.numbers import numbered
-from pipeline.work.packed import Contents, Packed
+from pipeline.work.packed import Claimed, Contents, Packed
 from pipeline.work.rows import flip_of, row_of
 from pipeline.work.runs import Arrived
 from schemas.flow import Flows
@@ -30,6 +30,8 @@ from schemas.verdict import Wait
 from schemas.wire import Observed
 
 _LOAD_AT_ONCE = 1_000
+# Of transactions let go: what they announced. Two that let go of each other's would announce to one another for ever.
+_CLAIMS_KEPT = 100_000
 _NONE: frozenset[str] = frozenset()
 _new = tuple.__new__
 
@@ -99,6 +101,7 @@ class Ledger:
         self.conflicts = 0
         self._members = Members()
         self._packed = Packed()
+        self._claimed: OrderedDict[Transaction, Claimed] = OrderedDict()
         self.agenda = Agenda()
         self.troubled: dict[Transaction, int] = {}
         self.partition_of: dict[Transaction, int] = {}
@@ -158,6 +161,7 @@ class Ledger:
         lost = [transaction for transaction, partition in self.partition_of.items() if partition in gone]
         self.agenda.drop(lost)
         self._packed.drop(lost)
+        self._claimed.clear()
         for transaction in lost:
             del self.partition_of[transaction]
             self.troubled.pop(transaction, None)
@@ -233,6 +237,7 @@ class Ledger:
             for dispute in disputes.get(transaction, ()):
                 _learn(entry.state, dispute)
             entry.rows = {row.flow: row for row in rows.get(transaction, ())}
+            entry.claimed = self._claimed.pop(transaction, {})
             self._announced(transaction, entry, events.get(transaction, ()))
             self._events += len(entry.state)
             self._entries[transaction] = entry
@@ -430,14 +435,20 @@ class Ledger:
         while self._events > self._capacity and len(self._entries) > 1:
             transaction, entry = self._entries.popitem(last=False)
             self._events -= len(entry.state)
-            if transaction in self.partition_of:
-                self._pack(transaction, entry)
+            if not self._pack(transaction, entry) and entry.claimed:
+                self._claimed[transaction] = entry.claimed
+                if len(self._claimed) > _CLAIMS_KEPT:
+                    self._claimed.popitem(last=False)
 
-    def _pack(self, transaction: Transaction, entry: Entry) -> None:
+    def _pack(self, transaction: Transaction, entry: Entry) -> bool:
         """Keep as bytes what is open and entirely said; anything out of the ordinary is read back when it is wanted."""
         state = entry.state
-        if not (entry.unsaid or entry.latest or state.bounded or state.reused or state.disputes):
-            self._packed.put(transaction, Contents([*state.known.values()], [*entry.rows.values()], entry.claimed))
+        if transaction not in self.partition_of or entry.unsaid or entry.latest:
+            return False
+        if state.bounded or state.reused or state.disputes:
+            return False
+        self._packed.put(transaction, Contents([*state.known.values()], [*entry.rows.values()], entry.claimed))
+        return True
 
 
 def _learn(state: State, row: DisputeRow) -> bool:

@@ -90,12 +90,14 @@ def run(data: Any, events: list[Event], said: Words, *, crashes: bool) -> tuple[
     places = sorted(data.draw(st.integers(0, len(records))) for _ in said)
     for place, word in reversed(list(zip(places, said, strict=True))):
         records.insert(place, decision_record(word, partitions))
-    workers = [site.worker("w0", max_records=data.draw(st.integers(1, 5)))]
+    # Little room: pages and transactions are let go and read back all the time.
+    room = data.draw(st.sampled_from([1_000_000, 2]))
+    workers = [site.worker("w0", max_records=data.draw(st.integers(1, 5)), capacity=room)]
     for record in records:
         site.produce([record])
         site.time += data.draw(st.sampled_from([0, 1_000, 7_000]))
         if crashes and data.draw(st.integers(0, 3)) == 0:
-            _disturb(data, site, workers)
+            _disturb(data, site, workers, room)
         elif data.draw(st.booleans()):
             workers[data.draw(st.integers(0, len(workers) - 1))].step()
     for worker in workers[1:]:
@@ -105,12 +107,12 @@ def run(data: Any, events: list[Event], said: Words, *, crashes: bool) -> tuple[
     return site, workers[0]
 
 
-def _disturb(data: Any, site: Site, workers: list[Worker]) -> None:
+def _disturb(data: Any, site: Site, workers: list[Worker], room: int) -> None:
     """A worker crashes between two steps and another takes its place; or one joins; or one leaves."""
     what = data.draw(st.sampled_from(["crash", "join", "leave", "evict"]))
     number = data.draw(st.integers(0, len(workers) - 1))
     if what == "join" and len(workers) < 3:
-        workers.append(site.worker(f"w{len(workers)}", max_records=data.draw(st.integers(1, 5))))
+        workers.append(site.worker(f"w{len(workers)}", max_records=data.draw(st.integers(1, 5)), capacity=room))
     elif what == "leave" and len(workers) > 1:
         workers.pop(number).close()
     elif what == "evict":
