@@ -285,7 +285,7 @@ PRIMARY KEY (key_type, transaction_id)
 ORDER BY (key_type, transaction_id, id, body, source, epoch, recorded_at, via)
 SETTINGS index_granularity = 1024, fsync_after_insert = 1, replicated_deduplication_window = 0;
 
--- 0012_audit
+-- 0011_audit
 CREATE TABLE IF NOT EXISTS accounts ON CLUSTER `lastseen`
 (
     source String,
@@ -304,7 +304,7 @@ ALTER TABLE sources ON CLUSTER `lastseen`
     ADD COLUMN IF NOT EXISTS numbered Bool COMMENT 'the source says so itself; else it is what it says it sent',
     ADD COLUMN IF NOT EXISTS shed_ranges Array(Tuple(Int64, Int64)) COMMENT 'running numbers: first, last';
 
--- 0013_decisions
+-- 0012_decisions
 ALTER TABLE links ON CLUSTER `lastseen`
     ADD COLUMN IF NOT EXISTS who String COMMENT 'of a decision',
     ADD COLUMN IF NOT EXISTS why String COMMENT 'of a decision' CODEC(ZSTD(1));
