@@ -21,7 +21,7 @@ class Review:
 
     def __init__(self, state: State, plan: Plan, path: Path, knowledge: Knowledge, *, detail: bool):
         self.plan, self.path, self.knowledge, self.detail = plan, path, knowledge, detail
-        self.prover = Prover(knowledge)
+        self.prover = Prover(knowledge, state, plan.flow)
         self.seen = Seen(state, plan, path)
         self.ends = Ends(self.seen, self.prover)
         self.since = Since(self.seen, self.ends)

@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 from pipeline.core.hearing import FOREVER, Hearing, Knowledge
 from pipeline.core.plan import StepPlan
+from pipeline.core.state import State
+from schemas.flow import Flow, Role
 from schemas.verdict import Wait, Witness
+
+_JOINING = (Role.ALIAS, Role.SHARED, Role.WEAK)
 
 
 class Standing(Enum):
@@ -44,10 +48,12 @@ PROVEN = Proof(Standing.PROVEN)
 class Prover:
     """Asks about witnesses for one verdict and remembers what it asked, for the verdict's completeness."""
 
-    __slots__ = ("_asked", "_hearing", "knowledge")
+    __slots__ = ("_asked", "_flow", "_hearing", "_named", "_state", "knowledge")
 
-    def __init__(self, knowledge: Knowledge):
+    def __init__(self, knowledge: Knowledge, state: State, flow: Flow):
         self.knowledge = knowledge
+        self._state, self._flow = state, flow
+        self._named: list[Asked] | None = None
         self._asked: dict[str, tuple[int, int]] = {}
         self._hearing: dict[str, Hearing] = {}
 
@@ -62,12 +68,30 @@ class Prover:
         return proof
 
     def witnesses(self, step: StepPlan, begin: int, end: int) -> list[Asked]:
-        """Its system from ``begin`` on, and carriers of links from ``link_age`` before."""
+        """Its system from ``begin`` on, and carriers of links from ``link_age`` before; and whoever named the transaction anew."""
         asked = [Asked(step.system, begin, end)]
         if len(step.witnesses) > 1:
             earlier = begin - self.knowledge.landscape.link_age
             asked += [Asked(system, earlier, end) for system in step.witnesses[1:]]
+            asked += self.named()
         return asked
+
+    def named(self) -> list[Asked]:
+        """The last moment at which each system gave the transaction another name. Until its clock has passed that, what is kept
+        under the name may be on its way, by one link after another, also what would meet an obligation long due. Not of a system
+        that is silent: nobody waits for it."""
+        if self._named is None:
+            joins = [name for name, spec in self._flow.keys.items() if spec.role in _JOINING]
+            skews, renamed = self.knowledge.skews, self.knowledge.renamed
+            last: dict[str, int] = {}
+            for event in self._state.events.values() if joins else ():
+                if any(name in event.keys for name in joins):
+                    time = event.time + skews.get((event.source, event.epoch), 0)
+                    time = min(time, event.recorded_at or time)
+                    system = renamed.get(event.system, event.system)
+                    last[system] = max(time, last.get(system, time))
+            self._named = [Asked(system, at, at) for system, at in last.items() if not self.hearing(system).silent]
+        return self._named
 
     def heard(self, asked: Iterable[Asked]) -> Proof:
         """Whether all of it was heard. Waits name the slowest clock, and whoever was not heard, if its clock is not there yet."""

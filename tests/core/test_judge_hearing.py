@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pipeline.core.judge import judge, meets
 from schemas.flow import Flow
 from schemas.landscape import Landscape
 from schemas.times import format_time
 from schemas.verdict import Status
-from tests.core.build import T0, at, drops, event, expect, findings, flow, heard, say, state
+from tests.core.build import T0, at, drops, event, events, expect, findings, flow, heard, say, state
 
 LOOSE = Landscape(tolerate=0.001)
 
@@ -197,6 +199,27 @@ def test_what_a_deaf_carrier_of_links_may_have_parked_is_not_assumed_to_be_done_
     expect(of, "placed@0 packed@10m", "9h", "unknown", "unknown between packed>shipped", blind=both)
     expect(of, "placed@0 packed@10m", "9h", "stalled", "stalled between packed>billed", "unknown between packed>shipped",
            blind={"c": both["c"]})  # fmt: skip
+
+
+def test_nothing_is_proven_while_what_is_kept_under_a_new_name_may_be_on_its_way() -> None:
+    """An order gets another name after its payment was due: the payment lies under that name, or one that leads on from it. The
+    simulation found it: a link that was read before its sender's clock had come there, and was followed by others."""
+    of = flow("""
+        keys: {payment: alias}
+        steps:
+          placed:   {system: shop, start: true}
+          labelled: {system: warehouse, after: placed, optional: true, by: [order, payment]}
+          paid:     {system: payments, after: placed, within: 15m, by: [payment], end: completed}
+    """)
+    named = [msgspec.structs.replace(one, keys={**one.keys, "payment": "p"}) for one in events(of, "labelled@20m")]
+    seen = state(of, [event(of, "placed@0", 2), *named])
+    early = judge(seen, of, heard(of, "30m", behind={"warehouse": "18m"}))
+    assert early.status is Status.IN_PROGRESS
+    assert ("warehouse", at("20m")) in early.waits
+    assert judge(seen, of, heard(of, "30m", behind={"warehouse": "20m1s"})).status is Status.STALLED
+    assert judge(seen, of, heard(of, "30m", silent={"warehouse": "18m"})).status is Status.STALLED, (
+        "nobody waits for ever"
+    )
 
 
 def test_of_alternatives_the_one_that_was_seen_counts() -> None:

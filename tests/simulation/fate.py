@@ -92,7 +92,8 @@ class Fate:
 
     def _to_source(self, kind: str) -> bool:
         source = self.world.random.choice(self.world.sources)
-        if kind == "killed" and source.alive and source.said_hello:
+        self.world.tell(f"{kind}: {source.name} epoch {source.epoch}, of {len(source.spool)} unsent")
+        if kind == "killed" and source.alive and source.said_hello and not self.world.log_trouble():
             source.killed()
         elif kind == "cut off" and source.alive:
             source.cut_off()

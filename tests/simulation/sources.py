@@ -63,15 +63,27 @@ class Source:
             self._boot()
         if not self.alive and not self.asleep and now >= self.back_at:
             self._boot()
-        while self.ahead and self.ahead[0].at <= now:
-            happening = self.ahead.popleft()
-            if self.alive:
-                self.number += 1
-                self.spool.append((happening.at, {**happening.event, "seq": self.number}))
+        self._observe(now)
         if not self.alive or self.cut_off_until > now:
             return
         with contextlib.suppress(Unavailable):
             self._speak(now)
+
+    def _observe(self, now: int) -> None:
+        others = self._others()
+        while self.ahead and self.ahead[0].at <= now:
+            if not self.alive and self.ahead[0].at > self.gone_at and any(other.alive for other in others):
+                break
+            happening = self.ahead.popleft()
+            if self.alive:
+                self._take(happening)
+        for other in others if self.alive else ():
+            while not other.alive and other.ahead and other.gone_at < other.ahead[0].at <= now:
+                self._take(other.ahead.popleft())
+
+    def _take(self, happening: Happening) -> None:
+        self.number += 1
+        self.spool.append((happening.at, {**happening.event, "seq": self.number}))
 
     def _speak(self, now: int) -> None:
         if not self.said_hello and now >= self.hello_at:
@@ -111,17 +123,17 @@ class Source:
         self.under_way.clear()
         self.cut_off_until = 0
         self.back_at = self.world.now + self.world.random.choice((1, 5, 30, 90, 10_000)) * SECOND
-        self._hand_over()
+        for other in self._others():
+            if other.asleep:
+                other._boot()
 
-    def _hand_over(self) -> None:
-        """Who is gone has nothing to say any more (DESIGN.md §4): what is to happen then, others of its system observe."""
-        others = [source for source in self.world.sources if source.system == self.system and source is not self]
-        if not others:
-            return
-        other, gone_at = self.world.random.choice(others), self.last_at + LEASE + GONE_AFTER
-        moved = [one for one in self.ahead if gone_at <= one.at <= self.back_at + 60 * SECOND]
-        self.ahead = deque(one for one in self.ahead if one not in moved)
-        other.ahead = deque(sorted([*other.ahead, *moved], key=lambda one: (one.at, one.event["id"])))
+    def _others(self) -> list[Source]:
+        return [source for source in self.world.sources if source.system == self.system and source is not self]
+
+    @property
+    def gone_at(self) -> int:
+        """Who is gone has nothing to say any more (DESIGN.md §4): what would be its to observe then, others of its system do."""
+        return self.last_at + LEASE + GONE_AFTER
 
     def cut_off(self) -> None:
         """Not before it said hello: who was never heard cannot be missed; and not for so long that it counts as gone."""
@@ -132,6 +144,7 @@ class Source:
         """All is sent and acknowledged, nothing is to come for a while; whether it could."""
         quiet = not self.ahead or self.ahead[0].at > self.world.now + 8 * SECOND
         idle = self.alive and self.said_hello and not (self.spool or self.under_way)
+        idle = idle and all(other.alive or other.asleep for other in self._others())
         if not (quiet and idle) or self.cut_off_until > self.world.now or self.world.log_trouble():
             return False
         self.write(Goodbye.model_validate({**self.vouched(), "state": state}))
