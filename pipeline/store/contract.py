@@ -272,6 +272,11 @@ class Reader(Takeover, Accounts, Protocol):
         list; so for ``load_verdicts``."""
         ...
 
+    def stream_events(self, transactions: Sequence[Transaction]) -> Iterator[tuple[Transaction, Observed]]:
+        """The same, one after another and as they were recorded: an observation may come more than once. Of a transaction with a
+        million events no more are in memory than are read at once."""
+        ...
+
     def load_verdicts(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[VerdictRow]]:
         """The winning verdict per flow of each transaction."""
         ...

@@ -97,6 +97,12 @@ class MemoryStore(MemoryErasing):
         stored: Iterable[Any] = list(self._events.get(transaction, ()))
         return observations(read_event(*row) for row in stored)
 
+    def stream_events(self, transactions: Sequence[Transaction]) -> Iterator[tuple[Transaction, Observed]]:
+        for transaction in dict.fromkeys(transactions):
+            stored: Iterable[Any] = list(self._events.get(transaction, ()))
+            for row in stored:
+                yield transaction, read_event(*row)
+
     def load_verdicts(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[VerdictRow]]:
         return {transaction: list(self._verdicts.get(transaction, {}).values()) for transaction in transactions}
 

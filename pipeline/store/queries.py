@@ -17,6 +17,12 @@ def _at(name: str) -> str:
 
 _OF = "key_type = {key_type:String} AND transaction_id IN {ids:Array(String)}"
 LOAD_EVENTS = f"SELECT transaction_id, `body`, source, epoch, recorded_at, via FROM {tables.EVENTS.name} WHERE {_OF}"
+# A transaction may have a million events. Past so many rows they are read in pages, by id, as they are ordered in the table.
+EVENTS_AT_ONCE = 50_000
+FEW_EVENTS = f"{LOAD_EVENTS} LIMIT {EVENTS_AT_ONCE + 1}"
+EVENTS_PAGE = f"""SELECT transaction_id, `body`, source, epoch, recorded_at, via, id FROM {tables.EVENTS.name}
+WHERE key_type = {{key_type:String}} AND transaction_id = {{one:String}} AND id > {{after:String}}
+ORDER BY id LIMIT {EVENTS_AT_ONCE} WITH TIES"""
 COUNT_EVENTS = (
     "SELECT count() FROM (SELECT 1 FROM events GROUP BY key_type, transaction_id, id)"
     " SETTINGS optimize_aggregation_in_order = 1"

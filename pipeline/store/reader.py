@@ -48,6 +48,28 @@ class ClickHouseReader:
                 found[key_type, transaction_id].append(read_event(body, source, epoch, recorded_at, via))
         return {transaction: observations(events) for transaction, events in found.items()}
 
+    def stream_events(self, transactions: Sequence[Transaction]) -> Iterator[tuple[Transaction, Observed]]:
+        for key_type, ids in grouped(dict.fromkeys(transactions)):
+            rows = self._client.rows(queries.FEW_EVENTS, {"key_type": key_type, "ids": ids}, binary=("body",))
+            if len(rows) > queries.EVENTS_AT_ONCE:
+                del rows
+                for id_ in ids:
+                    yield from self._paged(key_type, id_)
+                continue
+            for transaction_id, *stored in rows:
+                yield (key_type, transaction_id), read_event(*stored)
+
+    def _paged(self, key_type: str, id_: str) -> Iterator[tuple[Transaction, Observed]]:
+        after = ""
+        while True:
+            asked = {"key_type": key_type, "one": id_, "after": after}
+            rows = self._client.rows(queries.EVENTS_PAGE, asked, binary=("body",))
+            for transaction_id, *stored, _ in rows:
+                yield (key_type, transaction_id), read_event(*stored)
+            if len(rows) < queries.EVENTS_AT_ONCE:
+                return
+            after = rows[-1][-1]
+
     def load_verdicts(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[VerdictRow]]:
         found: dict[Transaction, list[VerdictRow]] = {transaction: [] for transaction in transactions}
         for key_type, ids in grouped(found):

@@ -226,32 +226,32 @@ class Ledger:
         return True
 
     def _read_back(self, transactions: Sequence[Transaction], wanted: Mapping[Transaction, int]) -> None:
-        events = self._store.load_events(transactions)
         rows = self._store.load_verdicts(transactions)
         claiming = [transaction for transaction in transactions if transaction[0] in self._roles.of]
         disputes = self._store.load_disputes(claiming) if claiming else {}
+        found: dict[Transaction, Entry] = {}
         for transaction in transactions:
-            entry = self._fresh(transaction, wanted[transaction])
-            for event in events.get(transaction, ()):
-                entry.state.merge(event)
+            entry = found[transaction] = self._fresh(transaction, wanted[transaction])
             for dispute in disputes.get(transaction, ()):
                 _learn(entry.state, dispute)
             entry.rows = {row.flow: row for row in rows.get(transaction, ())}
             entry.claimed = self._claimed.pop(transaction, {})
-            self._announced(transaction, entry, events.get(transaction, ()))
+        for transaction, event in self._store.stream_events(transactions):
+            entry = found[transaction]
+            entry.state.merge(event)
+            if transaction[0] in self._roles.of:
+                self._announced(transaction[0], entry, event)
+        for transaction, entry in found.items():
             self._events += len(entry.state)
             self._entries[transaction] = entry
 
-    def _announced(self, transaction: Transaction, entry: Entry, stored: Iterable[Observed]) -> None:
+    def _announced(self, transaction_type: str, entry: Entry, stored: Observed) -> None:
         """Take note of what was surely announced: what lay before what the partition was processed to. Of an import that cannot be
         told, as it counts as recorded when it happened."""
-        if transaction[0] not in self._roles.of:
-            return
-        through, standings = self.processed.get(entry.partition, 0), entry.state.standings
-        for event in stored:
-            if event.time != event.recorded_at and event.recorded_at < through:
-                for claim in claims_of(transaction[0], self._roles, event.keys, event.via, event.time, standings):
-                    _news_of(entry, claim)
+        if stored.time != stored.recorded_at and stored.recorded_at < self.processed.get(entry.partition, 0):
+            standings = entry.state.standings
+            for claim in claims_of(transaction_type, self._roles, stored.keys, stored.via, stored.time, standings):
+                _news_of(entry, claim)
 
     def unknown_events(self, arrivals: Mapping[Transaction, list[Arrived]]) -> list[EventRow]:
         """What of a batch has to be written: all that is not stored already in just this form."""

@@ -15,7 +15,8 @@ class Stopping(Exception):  # noqa: N818  (a request, not an error)
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How much at once, how long to pause. Times in µs, but ``patience`` and backoffs in seconds (None: for ever).
+    """How much at once, how long to pause. ``capacity``: events held as objects, about 2 KB each; what is open beyond lies packed.
+    Times in µs, but ``patience`` and backoffs in seconds (None: for ever).
 
     ``tick_every``: between words of progress while nothing comes in. ``pulse_every``: the longest that control may stand still
     while we live, less than half of the shortest lease: leases of sources that died run on control time.
@@ -24,7 +25,7 @@ class Policy:
     max_records: int = 5_000
     poll_ms: int = 200
     max_due: int = 5_000
-    capacity: int = 1_000_000
+    capacity: int = 200_000
     tick_every: int = 5 * SECOND
     pulse_every: int = 2 * SECOND
     first_backoff: float = 0.2

@@ -24,6 +24,7 @@ from pipeline.store.contract import (
     VerdictQuery,
     VerdictRow,
 )
+from pipeline.store.queries import EVENTS_AT_ONCE
 from schemas.verdict import Wait
 from schemas.wire import encode
 from tests.contract.stores import T, event, served_folder, shared_store, store
@@ -115,6 +116,20 @@ class TestEvents:
         assert store.count_events() == 20_000
         loaded = store.load_events([("order", str(i)) for i in range(2_000)])
         assert {e.id for events in loaded.values() for e in events} == {row.event.id for row in rows}
+
+    def test_streamed_is_what_is_loaded(self, store: Store) -> None:
+        store.write_events([event("a"), event("b", via="payment:p-1"), event("b", via="trace:z"), event("c", "2")])
+        streamed = list(store.stream_events([ORDER, ("order", "2"), ("order", "none"), ORDER]))
+        assert {(one, seen.id, seen.via) for one, seen in streamed} == {
+            (ORDER, "a", ""), (ORDER, "b", "payment:p-1"), (ORDER, "b", "trace:z"), (("order", "2"), "c", ""),
+        }  # fmt: skip
+
+    def test_a_transaction_of_more_events_than_are_read_at_once(self, store: Store) -> None:
+        numbers = range(2 * EVENTS_AT_ONCE + 10)
+        store.write_events([event(f"{number:06d}") for number in numbers])
+        store.write_events([event(f"{EVENTS_AT_ONCE - 1:06d}", via="payment:p-1"), event("a", "2")])
+        found = [(one, seen.id, seen.via) for one, seen in store.stream_events([ORDER, ("order", "2")])]
+        assert len(found) == len(set(found)) == len(numbers) + 2
 
     def test_the_largest_event_comes_back(self, store: Store) -> None:
         row = event("a", attributes={f"k{i}": "x" * 4_000 for i in range(60)})
