@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from pipeline.errors import Invalid, Unavailable
 from pipeline.log import Log, PositionLost, open_log
@@ -376,3 +377,20 @@ def test_no_certificate_no_connection(ours: dict[str, str]) -> None:
     ):
         with pytest.raises(Unavailable):
             open_sink(url, SECRETS)
+
+
+def test_kafka_says_for_how_long_it_keeps_what_was_appended(kafka: str) -> None:
+    """Retention, and the time for which a segment stays open; None where the topic keeps all for ever."""
+    log = open_log(kafka)
+    assert isinstance(log, KafkaLog)
+    try:
+        log.create(1)
+        name = log._address.prefix + EVENTS
+        for retention, kept in (("3600000", 3600 + 600 + 300), ("-1", None)):
+            setting = {"retention.ms": retention, "segment.ms": "600000"}
+            resource = ConfigResource(ConfigResourceType.TOPIC, name, setting)  # type: ignore[no-untyped-call]
+            log._topics._admin().alter_configs([resource])
+            wanted = None if kept is None else kept * 1_000_000
+            until(lambda wanted=wanted: log.retention() == wanted)  # type: ignore[misc]
+    finally:
+        log.close()

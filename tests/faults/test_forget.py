@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from pipeline.store.clickhouse import ClickHouseStore
 from pipeline.store.contract import Store, VerdictQuery
+from pipeline.store.embedded import open_embedded
 from pipeline.store.memory import MemoryStore
 from pipeline.worker import Worker
 from schemas.joined import Forget, address, encode_lines
 from schemas.times import DAY
+from tests.contract.stores import TABLES
 from tests.faults.site import Crash, Crashing, Site
 from tests.faults.stories import ORDER, START, Event, told
 from tracer.record import EPOCH, EVENTS, KIND, SOURCE, Record
@@ -343,3 +346,58 @@ def test_33_packed_bytes_in_quarantine_are_looked_into() -> None:
     forget(site)
     drained(site)
     assert len(site.store.quarantine()) == 1
+
+
+VALUES = st.text(st.characters(categories=["L", "N", "P"], exclude_characters="↻"), min_size=1, max_size=12).map(
+    "q{}q".format
+)
+
+
+@pytest.fixture(scope="module")
+def real_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseStore]:
+    """chDB in a folder, migrated once."""
+    store = open_embedded(tmp_path_factory.mktemp("forget"), {}, "lastseen")
+    store.migrate()
+    yield store
+    store.close()
+
+
+def rows_with(store: ClickHouseStore, value: str) -> dict[str, int]:
+    """Tables in which a value stands anywhere, as text, or as JSON spells it."""
+    text = (
+        "SELECT count() FROM {} WHERE arrayExists(v -> position(toString(tuple(*)), v) > 0, {{values:Array(String)}})"
+    )
+    forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    # A tuple is told with quotes and backslashes escaped.
+    told = {form.replace("\\", "\\\\").replace("'", "\\'") for form in forms}
+    asked = {"values": sorted(forms | told)}
+    return {table: n for table in TABLES if (n := store._client.rows(text.format(table), asked)[0][0])}
+
+
+# Seconds each: what fails is not made smaller.
+@settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(who=VALUES, order=VALUES, payment=VALUES, partitions=st.integers(1, 3))
+def test_33_no_table_of_a_real_store_holds_the_value_anywhere(
+    real_store: ClickHouseStore, who: str, order: str, payment: str, partitions: int
+) -> None:
+    assume(len({who, order, payment}) == 3)
+    for table in TABLES:
+        real_store._client.command(f"TRUNCATE TABLE {table}")
+    site = Site(partitions, real_store)
+    placed, *rest = told("order", order, ORDER, AMOUNT)
+    placed["keys"] |= {"customer": who, "payment": payment}
+    placed["attributes"] = {**AMOUNT, "note": f"for {who}"}
+    paid = by_alias(told("order", order, "paid 2m", {}), "payment", payment)
+    torn = json.dumps({"keys": {"customer": who}}).encode()[:-2]
+    send(site, [placed, *rest, *paid, *world()])
+    site.produce([Record(EVENTS, b"k", torn, ((KIND, b"event"),), 0)])
+    site.hear(START + 20 * DAY)
+    drained(site)
+    site.evict_all()
+    before = {name: said for name, said in site.verdicts().items() if name[1] != order}
+    held = rows_with(real_store, who)
+    assert held.keys() >= {"events", "keys", "keys_by_transaction", "quarantine"}, held
+    forget(site, ("customer", who))
+    drained(site)
+    assert rows_with(real_store, who) == rows_with(real_store, order) == rows_with(real_store, payment) == {}
+    assert site.verdicts() == before
