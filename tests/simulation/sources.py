@@ -63,6 +63,8 @@ class Source:
             self._boot()
         if not self.alive and not self.asleep and now >= self.back_at:
             self._boot()
+        if self.alive and not self.said_hello and now < self.hello_at:
+            self.next_at = min(self.next_at, self.hello_at)
         self._observe(now)
         if not self.alive or self.cut_off_until > now:
             return
@@ -113,7 +115,7 @@ class Source:
         self.epoch += 1
         self.boot = self.since = world.now
         self.alive, self.asleep, self.said_hello = True, False, False
-        self.hello_at = self.boot + world.random.choice((0, 0, GRACE // 2))
+        self.hello_at = self.boot + world.random.choice((0, 0, GRACE * 9 // 10))
         self.acked, self.mark_at, self.number, self.sent = {}, 0, 0, 0
 
     def killed(self) -> None:
