@@ -69,7 +69,11 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
     for transaction in shown:
         make = _as_of if as_of else _now
         known = _Known(
-            transaction, events.get(transaction, []), keys.get(transaction, []), disputes.get(transaction, [])
+            transaction,
+            verdicts.get(transaction, []),
+            events.get(transaction, []),
+            keys.get(transaction, []),
+            disputes.get(transaction, []),
         )
         found.extend(make(bench, known, knowledge, as_of))
     found.sort(key=lambda one: -one.verdict.started_at)
@@ -118,9 +122,10 @@ def _newest_first(
 
 
 class _Known(NamedTuple):
-    """What the store holds of one transaction, but for what was said of it."""
+    """What the store holds of one transaction. ``rows``: what is said of it now."""
 
     transaction: Transaction
+    rows: Sequence[VerdictRow]
     events: list[Observed]
     keys: list[KeyRow]
     disputes: list[DisputeRow]
@@ -128,10 +133,9 @@ class _Known(NamedTuple):
 
 def _now(bench: Bench, known: _Known, knowledge: Knowledge, _: int) -> Iterator[Found]:
     """What is said now; judged here only where no worker has judged it yet."""
-    rows = bench.store.load_verdicts([known.transaction]).get(known.transaction, [])
     flips = bench.store.flips(known.transaction)
     now = bench.clock()
-    told = [bench.told(row, known.events, knowledge, known.disputes) for row in rows]
+    told = [bench.told(row, known.events, knowledge, known.disputes) for row in known.rows]
     state = bench.state(known.transaction, known.events, known.disputes)
     for flow, verdict in told or bench.judged(state, knowledge):
         said = [flip for flip in flips if flip.flow == flow.flow]
@@ -143,10 +147,9 @@ def _as_of(bench: Bench, known: _Known, knowledge: Knowledge, as_of: int) -> Ite
     known = known._replace(events=[event for event in known.events if event.recorded_at <= as_of])
     if not known.events:
         return
-    transaction = known.transaction
-    rows = {row.flow: row for row in bench.store.load_verdicts([transaction]).get(transaction, [])}
-    flips = [flip for flip in bench.store.flips(transaction) if flip.at <= as_of]
-    state = bench.state(transaction, known.events, known.disputes)
+    rows = {row.flow: row for row in known.rows}
+    flips = [flip for flip in bench.store.flips(known.transaction) if flip.at <= as_of]
+    state = bench.state(known.transaction, known.events, known.disputes)
     ended = any(row.ended_at and row.ended_at <= as_of for row in rows.values())
     for flow, verdict in bench.judged(state, knowledge, ended=ended):
         said = [flip for flip in flips if flip.flow == flow.flow]

@@ -114,6 +114,9 @@ class MemoryStore(MemoryErasing):
         rows.sort(key=lambda row: -row.started_at)
         return iter(rows[: query.limit or None])
 
+    def count(self, query: VerdictQuery) -> int:
+        return sum(matches(row, query) for row in self._all_verdicts())
+
     def count_verdicts(self) -> Mapping[tuple[str, str], int]:
         counts: dict[tuple[str, str], int] = defaultdict(int)
         for row in self._all_verdicts():

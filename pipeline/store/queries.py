@@ -15,6 +15,8 @@ def _at(name: str) -> str:
     return f"fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
 
 
+# For a handful of rows: beside a busy writer two threads took 15 ms where one took 8.
+_BY_ONE = " SETTINGS max_threads = 1"
 _OF = "key_type = {key_type:String} AND transaction_id IN {ids:Array(String)}"
 LOAD_EVENTS = f"SELECT transaction_id, `body`, source, epoch, recorded_at, via FROM {tables.EVENTS.name} WHERE {_OF}"
 # A transaction may have a million events. Past so many rows they are read in pages, by id, as they are ordered in the table.
@@ -29,18 +31,19 @@ COUNT_EVENTS = (
 )
 LOAD_VERDICTS = (
     f"SELECT {tables.VERDICTS.select} FROM verdicts WHERE {_OF} ORDER BY transaction_id, flow, version DESC"
-    " LIMIT 1 BY transaction_id, flow"
+    " LIMIT 1 BY transaction_id, flow" + _BY_ONE
 )
-VERDICTS = f"""SELECT {tables.VERDICTS.select} FROM verdicts FINAL
-WHERE (empty({{statuses:Array(String)}}) OR status IN {{statuses:Array(String)}})
+_MATCHING = f"""(empty({{statuses:Array(String)}}) OR status IN {{statuses:Array(String)}})
   AND (empty({{flows:Array(String)}}) OR flow IN {{flows:Array(String)}})
   AND ({{from:Int64}} = 0 OR started_at >= {_at("from")})
   AND ({{to:Int64}} = 0 OR started_at < {_at("to")})
   AND ({{drop_from:String}} = '' OR drop_from = {{drop_from:String}} OR drop_from_system = {{drop_from:String}})
   AND ({{drop_to:String}} = '' OR drop_to = {{drop_to:String}} OR drop_system = {{drop_to:String}})
   AND (empty({{findings:Array(String)}}) OR hasAny(findings, {{findings:Array(String)}}))
-  AND ({{excluded:Int8}} < 0 OR excluded = {{excluded:Int8}})
+  AND ({{excluded:Int8}} < 0 OR excluded = {{excluded:Int8}})"""
+VERDICTS = f"""SELECT {tables.VERDICTS.select} FROM verdicts FINAL WHERE {_MATCHING}
 ORDER BY started_at DESC, key_type, transaction_id, flow"""
+COUNT = f"SELECT count() FROM verdicts FINAL WHERE {_MATCHING}"
 COUNT_VERDICTS = (
     "SELECT flow, if(excluded, 'excluded', toString(status)) AS said, count() FROM verdicts FINAL GROUP BY flow, said"
 )
@@ -58,12 +61,12 @@ UNJUDGED = f"""SELECT key_type, transaction_id FROM (
 _KEYS = "SELECT key_type, value, transaction_type, transaction_id, min(seen_at)"
 _BY_KEY = "GROUP BY key_type, value, transaction_type, transaction_id"
 FIND_KEYS = f"""{_KEYS} FROM {tables.KEYS.name}
-WHERE value = {{value:String}} AND ({{key_type:String}} = '' OR key_type = {{key_type:String}}) {_BY_KEY}"""
+WHERE value = {{value:String}} AND ({{key_type:String}} = '' OR key_type = {{key_type:String}}) {_BY_KEY}{_BY_ONE}"""
 KEYS_OF = f"""{_KEYS} FROM keys_by_transaction
-WHERE transaction_type = {{key_type:String}} AND transaction_id IN {{ids:Array(String)}} {_BY_KEY}"""
+WHERE transaction_type = {{key_type:String}} AND transaction_id IN {{ids:Array(String)}} {_BY_KEY}{_BY_ONE}"""
 FLIPS = (
     f"SELECT {tables.FLIPS.select} FROM flips FINAL WHERE key_type = {{key_type:String}} AND transaction_id = {{id:String}}"
-    " ORDER BY flow, number"
+    " ORDER BY flow, number" + _BY_ONE
 )
 LAST_FLIPS = (
     f"SELECT transaction_id, flow, argMax(flip, version) FROM verdicts WHERE {_OF} GROUP BY transaction_id, flow"

@@ -78,15 +78,14 @@ class ClickHouseReader:
         return found
 
     def verdicts(self, query: VerdictQuery) -> Iterator[VerdictRow]:
-        parameters: dict[str, Any] = {
-            "statuses": list(query.statuses), "flows": list(query.flows), "findings": list(query.findings),
-            "from": query.started_from, "to": query.started_to, "drop_from": query.drop_from, "drop_to": query.drop_to,
-            "excluded": -1 if query.excluded is None else int(query.excluded),
-        }  # fmt: skip
+        parameters = _asked(query)
         if query.limit:
             parameters["limit"] = query.limit
             return map(_verdict, self._client.stream(queries.VERDICTS + " LIMIT {limit:UInt64}", parameters))
         return map(_verdict, self._client.stream(queries.VERDICTS, parameters))
+
+    def count(self, query: VerdictQuery) -> int:
+        return int(self._client.rows(queries.COUNT, _asked(query))[0][0])
 
     def count_verdicts(self) -> Mapping[tuple[str, str], int]:
         return {(flow, status): count for flow, status, count in self._client.rows(queries.COUNT_VERDICTS)}
@@ -160,6 +159,14 @@ class ClickHouseReader:
 
     def count_events(self) -> int:
         return int(self._client.rows(queries.COUNT_EVENTS)[0][0])
+
+
+def _asked(query: VerdictQuery) -> dict[str, Any]:
+    return {
+        "statuses": list(query.statuses), "flows": list(query.flows), "findings": list(query.findings),
+        "from": query.started_from, "to": query.started_to, "drop_from": query.drop_from, "drop_to": query.drop_to,
+        "excluded": -1 if query.excluded is None else int(query.excluded),
+    }  # fmt: skip
 
 
 def _verdict(row: tuple[Any, ...]) -> VerdictRow:

@@ -40,12 +40,12 @@ def test_every_part_makes_its_table(name: str, kafka: str, tmp_path: Path, monke
 
 def test_the_table_keeps_what_people_wrote_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = tmp_path / "RESULTS.md"
-    results.write_text("old\n\n## Why, and what would\n\nBecause.\n")
+    results.write_text("of yesterday\n\n## Why, and what would\n\nBecause.\n")
     monkeypatch.setattr("tests.bench.table.RESULTS", results)
     part = Part("A table", ("what", "figure"), (("it", "1 s"),), "A note.")
     save([part], "make bench")
     save([part], "make bench")
     text = results.read_text()
     assert text.count("## A table") == text.count("Because.") == 1
-    assert "old" not in text
+    assert "of yesterday" not in text
     assert "| it | 1 s |" in text

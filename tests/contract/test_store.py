@@ -259,6 +259,7 @@ class TestVerdicts:
         store.write_verdicts([row._replace(version=0, status="lost", findings=("late",)) for row in rows])
         store.write_verdicts(rows)
         assert "".join(row.transaction_id for row in store.verdicts(query)) == expected
+        assert store.count(query) == (3 if query.limit else len(expected))
 
     def test_excluded_ones_are_counted_apart(self, store: Store) -> None:
         store.write_verdicts(
