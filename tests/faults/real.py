@@ -32,7 +32,7 @@ from tracer.sinks.contract import Sink
 from tracer.sinks.memory import wall_clock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0
+PATIENCE = 120.0
 SESSION_MS = 1_500
 PARTITIONS = 4
 HEARD = START + 30 * DAY

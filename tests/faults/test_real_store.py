@@ -28,11 +28,6 @@ POISON = [
     for n in range(5)
 ]
 READ_ONLY = Refuse(164, "Code: 164. DB::Exception: lastseen: Cannot execute query in readonly mode. (READONLY)")
-TOO_MANY_PARTS = Refuse(
-    252,
-    "Code: 252. DB::Exception: Too many parts (3000 with average size of 1.2 KiB) in table 'lastseen.events'. Merges are "
-    "processing significantly slower than inserts. (TOO_MANY_PARTS)",
-)
 DISK_FULL = Refuse(
     243, "Code: 243. DB::Exception: Cannot reserve 1.00 MiB, not enough space. (NOT_ENOUGH_SPACE) (version 26.9)"
 )
@@ -117,7 +112,7 @@ def test_10_every_insert_takes_longer_than_the_session(site: Real, proxy: Proxy)
     assert worker.stop()["retries"] == 0
 
 
-@pytest.mark.parametrize("refusal", [READ_ONLY, TOO_MANY_PARTS, DISK_FULL], ids=["read-only", "parts", "disk"])
+@pytest.mark.parametrize("refusal", [READ_ONLY, DISK_FULL], ids=["read-only", "disk"])
 def test_11_the_store_refuses_to_write(site: Real, proxy: Proxy, refusal: Refuse) -> None:
     """It is asked again and again, at growing intervals; nothing is committed meanwhile, and nothing lost."""
     proxy.fault = On(refusal)
