@@ -63,8 +63,8 @@ class Packed:
         packed = self._found[transaction] = lz4.block.compress(text, dict=dictionary)  # type: ignore[attr-defined]
         self.bytes += len(packed) + _OVERHEAD
         while self.bytes > self._capacity:
-            # Many at once: to find the first of a dict takes a look at every place that was left before it. (An OrderedDict takes 64
-            # bytes more for each.)
+            # Many at once: to find the first of a dict takes a look at every place left before it. (An OrderedDict takes 64 bytes
+            # more for each.)
             self.drop(list(islice(self._found, len(self._found) // 100 + 1)))
 
     def take(self, transaction: Transaction) -> Contents | None:
