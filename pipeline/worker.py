@@ -6,6 +6,7 @@ links, facts and what belongs elsewhere, await their acknowledgement    8. annou
 What is kept under an alias is not removed when it is released (§5 keeps it for claimants to come); it expires.
 
 A crash between any two loses nothing and doubles nothing: rows have identity, and what is produced is decided by the records.
+While a store outside this interpreter writes events, 3 and 4 go on in memory (``work.beside``); 5 waits for it.
 Policy (limits, pauses) is frozen and read once; time and waiting are arguments.
 """
 
@@ -26,6 +27,7 @@ from pipeline.errors import Invalid, Unavailable
 from pipeline.log import Assigned, Fenced, Log, LogRecord
 from pipeline.log.contract import GROUP
 from pipeline.store.contract import Store, Transaction
+from pipeline.work.beside import Beside
 from pipeline.work.book import Book
 from pipeline.work.courier import Outbox, Parcel
 from pipeline.work.desk import Desk
@@ -91,6 +93,7 @@ class Worker:
         self._ownership = Ownership(self.fold, self._consumer, self._sink, name)
         patience = Patience(self.policy, self.counters, self._stop, self._hold, self._go_on)
         self._insist = patience.insist
+        self._beside = Beside(self._insist, thread=getattr(store, "beside", False))
         self._desk = Desk(log, self.fold, self._sink, patience, self._stop)
         try:
             self._desk.read()
@@ -113,6 +116,7 @@ class Worker:
         self._queue: dict[Transaction, None] = {}
         self._ticked = NEVER
         self._moved = (-1, NEVER)
+        self._uncommitted: dict[int, int] = {}
 
     # The loop ------------------------------------------------------------------------------------------------------
 
@@ -161,6 +165,7 @@ class Worker:
         self._follow_group()
         polled = self._insist(lambda: self._consumer.poll(self.policy.max_records, poll_ms))
         self._follow_group()
+        self._commit_left()
         self._refresh()
         polled = {number: records for number, records in polled.items() if records and number in self._ownership.active}
         if polled:
@@ -178,6 +183,7 @@ class Worker:
 
     def close(self) -> None:
         """Leave the group at once; what was committed stays."""
+        self._beside.close()
         self._consumer.close()
         self._desk.close()
         self._sink.close()
@@ -273,12 +279,13 @@ class Worker:
         batch = self._intake.take(polled, outbox)
         self._checkpoint("decode")
         self._insist(lambda: self._retention.admit(batch, self.fold.now))
-        self._write_input(batch)
-        self._checkpoint("write events")
+        stored = self._write_input(batch)
+        if not self._beside.active:
+            self._checkpoint("write events")
         merged = self._ledger.merge(batch.arrivals, batch.facts)
         self._book.merge(batch.keeps, batch.links)
         self._checkpoint("merge")
-        self._judge([*merged.touched, *batch.rejudge])
+        self._judge([*merged.touched, *batch.rejudge], stored)
         self._produce(batch, merged, outbox)
         if batch.leaving.erasing:
             self._erase(batch)
@@ -286,12 +293,12 @@ class Worker:
         self._finish(batch)
         self._count(batch)
 
-    def _write_input(self, batch: Batch) -> None:
-        """Everything that was read and is not stored yet."""
+    def _write_input(self, batch: Batch) -> Callable[[], None]:
+        """Everything that was read and is not stored yet. What is returned waits for the events."""
         self._insist(lambda: self._retention.write(batch, self.fold.now))
         self._insist(lambda: self._ledger.load(batch.homes))
         events = self._ledger.unknown_events(batch.arrivals)
-        self._insist(lambda: self._store.write_events(events))
+        stored = self._beside.begin(lambda: self._store.write_events(events))
         again: list[Observed] = []
         if len(events) < sum(map(len, batch.arrivals.values())):
             again += self._ledger.repeated(batch.arrivals)
@@ -311,10 +318,15 @@ class Worker:
         accounts = repeated(again, max(batch.through.values()))
         if accounts:
             self._insist(lambda: self._store.write_accounts(accounts))
+        return stored
 
-    def _judge(self, transactions: Sequence[Transaction]) -> None:
+    def _judge(self, transactions: Sequence[Transaction], stored: Callable[[], None] | None = None) -> None:
+        """``stored``: waits for the events that it rests on."""
         versions = {number: owned.versions for number, owned in self._ownership.active.items()}
         said = self._ledger.judge(transactions, self._knowledge, versions)
+        if stored is not None and self._beside.active:
+            stored()
+            self._checkpoint("write events")
         self._checkpoint("judge")
         self._write(said)
 
@@ -325,12 +337,15 @@ class Worker:
             said = said.without(self._ownership.fenced())
         if any(flip.body for flip in said.flips):
             self._insist(lambda: self._diary.write(self.fold, force=True))
-        if said.flips:
-            self._insist(lambda: self._store.write_flips(said.flips))
+        flipped = self._beside.begin(lambda: self._store.write_flips(said.flips)) if said.flips else None
+        if said.keys and self._beside.active:
+            self._insist(lambda: self._store.write_keys(said.keys))
+        if flipped is not None:
+            flipped()
         self._checkpoint("write flips")
         if said.verdicts:
             self._insist(lambda: self._store.write_verdicts(said.verdicts))
-        if said.keys:
+        if said.keys and not self._beside.active:
             self._insist(lambda: self._store.write_keys(said.keys))
         self._checkpoint("write verdicts")
         self.counters.verdicts += len(said.verdicts)
@@ -396,11 +411,26 @@ class Worker:
                 self._ledger.processed[number] = owned.through
         self._insist(lambda: self._ownership.announce(batch.positions))
         self._checkpoint("announce")
+        self._uncommitted.update(batch.positions)
+        self._commit(batch.positions)
+        self._checkpoint("commit")
+
+    def _commit(self, positions: dict[int, int]) -> None:
         try:
-            self._insist(lambda: self._consumer.commit(batch.positions))
+            self._insist(lambda: self._consumer.commit(positions))
         except Fenced:
             log.warning("%s: the group gave us up; what was not committed is read again by the next owner", self._name)
-        self._checkpoint("commit")
+        else:
+            for number in positions:
+                self._uncommitted.pop(number, None)
+
+    def _commit_left(self) -> None:
+        """A commit is refused as a whole for the sake of one partition: what is still ours of it is committed now."""
+        active = self._ownership.active
+        left = {n: p for n, p in self._uncommitted.items() if n in active and active[n].position == p}
+        self._uncommitted = dict(left)
+        if left:
+            self._commit(left)
 
     def _count(self, batch: Batch) -> None:
         self._ledger.evict()
