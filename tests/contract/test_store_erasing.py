@@ -9,6 +9,7 @@ import pytest
 from pipeline.store.contract import DisputeRow, FlipRow, KeyRow, LinkRow, ParkedRow, QuarantineRow, Store, VerdictRow
 from pipeline.store.erasing import naming_pattern, pattern_of
 from pipeline.store.retention import TombstoneRow
+from pipeline.store.rows import home
 from schemas.wire import Observed, encode
 from tests.contract.stores import T, event, served_folder, shared_store, store  # noqa: F401
 
@@ -150,3 +151,24 @@ def test_what_is_given_up_is_accounted_for(store: Store) -> None:  # noqa: F811
     assert store.account_kept(T + 10, T + 99) is True
     assert [(row.first, row.last) for row in store.numbers("bank-1", 2) if row.how == "expired"] == [(3, 3)]
     assert store.account_kept(T, T + 99) is False
+
+
+def test_all_generations_of_a_number_live_where_the_number_lives(store: Store) -> None:  # noqa: F811
+    numbers = [str(number) for number in range(40)]
+    rows = [verdict(("order", f"{number}{suffix}"), "", "slow") for number in numbers for suffix in ("", "↻2")]
+    store.write_verdicts(
+        [*rows, *(row._replace(transaction_id=f"old{row[1]}", open=False, ended_at=T) for row in rows)]
+    )
+    for partition in range(4):
+        mine = {number for number in numbers if home(("order", number), 4) == partition}
+        assert 0 < len(mine) < len(numbers)
+        assert {row.transaction_id for row in store.open_waits([partition], 4)} == mine | {
+            f"{number}↻2" for number in mine
+        }
+        assert {row.transaction_id for row in store.open_verdicts([partition], 4)} == mine | {
+            f"{number}↻2" for number in mine
+        }
+        ended = {row.transaction_id for row in store.expired_candidates([partition], 4, T + 1, 1_000)}
+        assert {id.removesuffix("↻2") for id in ended if id.endswith("↻2")} == {
+            id for id in ended if not id.endswith("↻2")
+        }

@@ -310,3 +310,24 @@ def test_a_crash_while_a_number_comes_round(step: str) -> None:
     said = by_start(site)
     assert said[START] == alone(OLD, START + 201 * DAY)
     assert said[START + 200 * DAY] == alone(NEW, START + 201 * DAY)
+
+
+def test_a_crash_before_the_ids_of_two_generations_were_told_and_a_replay_in_other_batches() -> None:
+    """Both new ones lie in one batch, the later one first; the events are stored, and the worker dies."""
+    third = [
+        {**event, "id": f"3rd/{event['id']}"} for event in told("order", "7", "placed 0m", AMOUNT, START + 400 * DAY)
+    ]
+    site = round_site(retention=None)
+    site.send(OLD)
+    site.hear(START + 401 * DAY)
+    site.worker().drain()
+    site.evict_all()
+    site.send(third + NEW)
+    with pytest.raises(Crash):
+        site.worker(checkpoint=Crashing(1, "write events")).drain()
+    site.evict_all()
+    site.worker(max_records=1).drain()
+    said = by_start(site)
+    assert sorted(said) == [START, START + 200 * DAY, START + 400 * DAY]
+    assert said[START + 200 * DAY] == alone(NEW, START + 401 * DAY)
+    assert said[START + 400 * DAY] == alone(third, START + 401 * DAY)
