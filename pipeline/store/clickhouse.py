@@ -14,7 +14,10 @@ from pipeline.store.takeover_clickhouse import ClickHouseTakeover
 
 
 class ClickHouseStore(ClickHouseErasing, ClickHouseLinks, ClickHouseAccounts, ClickHouseTakeover):
-    """``Store`` over a ``Client``. ``on_close`` is called last (an embedded folder is given back)."""
+    """``Store`` over a ``Client``. ``on_close`` is called last (an embedded folder is given back). ``beside``: a worker profits
+    from writing in another thread while it goes on."""
+
+    beside = True
 
     def __init__(self, client: Client, on_close: Callable[[], None] = lambda: None):
         self._client = client
