@@ -115,7 +115,7 @@ def test_10_every_insert_takes_longer_than_the_session(site: Real, proxy: Proxy)
 @pytest.mark.parametrize("refusal", [READ_ONLY, DISK_FULL], ids=["read-only", "disk"])
 def test_11_the_store_refuses_to_write(site: Real, proxy: Proxy, refusal: Refuse) -> None:
     """It is asked again and again, at growing intervals; nothing is committed meanwhile, and nothing lost."""
-    proxy.fault = On(refusal)
+    proxy.fault = On(refusal, "events")
     site.send(ALL)
     site.hear()
     worker = site.worker(first_backoff=0.1)

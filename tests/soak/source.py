@@ -71,13 +71,13 @@ def read_notes(path: Path, offset: int = 0) -> tuple[list[Note], int]:
 
 
 class Source:
-    """``due``: heap of (time, number, step)."""
+    """``due``: heap of (time, number, step). ``before``: what earlier boots did; what this one does, it does once anyway."""
 
     def __init__(self, system: str, settings: Settings, sink: Sink):
         self._system, self._settings = system, settings
         folder = Path(settings.folder)
         own, _ = read_notes(notebook(folder, system))
-        self._done = {(note.number, note.step) for note in own}
+        self._before = {(note.number, note.step) for note in own}
         self._upstream = notebook(folder, _UPSTREAM[system]) if system in _UPSTREAM else None
         self._read = 0
         self._due: list[tuple[int, int, str]] = []
@@ -92,7 +92,7 @@ class Source:
     def _follow(self, note: Note) -> None:
         """If what comes next is ours, it becomes due."""
         step = next_step(fate_of(self._settings.seed, note.number), note.step)
-        if step and SYSTEM_OF[step] == self._system and (note.number, step) not in self._done:
+        if step and SYSTEM_OF[step] == self._system and (note.number, step) not in self._before:
             delay = delay_of(self._settings.seed, note.number, step)
             heapq.heappush(self._due, (note.time + delay, note.number, step))
 
@@ -107,8 +107,7 @@ class Source:
                 self._follow(note)
         while self._due and self._due[0][0] <= now:
             _, number, step = heapq.heappop(self._due)
-            if (number, step) not in self._done:
-                self._do(number, step)
+            self._do(number, step)
         self.emitter.tick()
 
     def _place_orders(self, now: int) -> None:
@@ -120,7 +119,6 @@ class Source:
             self._next_order += int(SECOND / self._settings.rate)
 
     def _do(self, number: int, step: str) -> None:
-        self._done.add((number, step))
         note = Note(number, step, wall_clock(), self.epoch)
         os.write(self._notes, f"{note.number} {note.step} {note.time} {note.epoch}\n".encode())
         attributes: dict[str, Any] = {"amount": number % 90 + 10} if step == "placed" else {}
