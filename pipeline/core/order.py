@@ -53,10 +53,10 @@ def descendants(names: set[str], successors: Mapping[str, tuple[str, ...]]) -> f
 
 
 def carriers(flow: Flow, step: Step) -> tuple[str, ...]:
-    """Systems that carry a link between a step's keys and the flow's (DESIGN.md §4, Witnesses)."""
+    """Systems that carry a link between a step's keys and the flow's (DESIGN.md §4, Witnesses); its own may be among them."""
     by = step.by or flow.by
     if by is None:
-        return tuple(sorted({other.system for other in flow.steps.values()} - {step.system}))
+        return tuple(sorted({other.system for other in flow.steps.values()}))
     if flow.key in by:
         return ()
     edges = [(frozenset(other.by or flow.by or ()), other.system) for other in flow.steps.values()]
@@ -73,7 +73,7 @@ def carriers(flow: Flow, step: Step) -> tuple[str, ...]:
     # Where nothing declared connects the keys, any system may carry the link.
     if flow.key not in reached:
         systems = {other.system for other in flow.steps.values()}
-    return tuple(sorted(systems - {step.system}))
+    return tuple(sorted(systems))
 
 
 def reaches(flow: Flow, order: tuple[str, ...], before: Mapping[str, tuple[str, ...]]) -> dict[str, int]:

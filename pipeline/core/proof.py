@@ -62,7 +62,7 @@ class Prover:
         proof = self.heard(self.witnesses(step, begin, end))
         if proof.standing is not Standing.DEAF:
             return proof
-        if proof.deaf != (step.system,):
+        if proof.deaf != (step.system,) or step.system in step.witnesses[1:]:
             # What was to come by a carrier of links that was deaf may be unjoined at any time, also now.
             return proof._replace(resumed=None)
         return proof
