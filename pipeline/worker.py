@@ -27,6 +27,7 @@ from pipeline.errors import Invalid, Unavailable
 from pipeline.log import Assigned, Fenced, Log, LogRecord
 from pipeline.log.contract import GROUP
 from pipeline.store.contract import Store, Transaction
+from pipeline.work.batch import Batch
 from pipeline.work.beside import Beside
 from pipeline.work.book import Book
 from pipeline.work.courier import Outbox, Parcel
@@ -34,7 +35,7 @@ from pipeline.work.desk import Desk
 from pipeline.work.diary import Diary
 from pipeline.work.eraser import Eraser
 from pipeline.work.forgotten import Forgotten
-from pipeline.work.intake import Batch, Intake
+from pipeline.work.intake import Intake
 from pipeline.work.ledger import Ledger, Merged, Said
 from pipeline.work.numbers import repeated
 from pipeline.work.ownership import Ownership

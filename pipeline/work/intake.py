@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import repeat
 from typing import NamedTuple
 from zlib import crc32
 
 from msgspec import Raw
 
-from pipeline.core.correlate import ACCEPTED, BROKEN, DECISION, Roles, Transaction
+from pipeline.core.correlate import Roles, Transaction
 from pipeline.errors import Invalid
 from pipeline.log import LogRecord
-from pipeline.store.contract import Alias, DisputeRow, LinkRow, ParkedRow, QuarantineRow
-from pipeline.work.book import row_id
+from pipeline.work.batch import Batch, place_of, read_headers
 from pipeline.work.courier import Outbox
 from pipeline.work.forgotten import Forgotten, without
-from pipeline.work.leaving import Leaving
-from pipeline.work.numbers import claimed
+from pipeline.work.letters import Letters
 from pipeline.work.runs import Arrived, Here, Known, Meta, runs, together
 from pipeline.work.trust import SourceKey, Trust
 from schemas import wire
-from schemas.joined import Copy, Decision, Fact, Forget, Lines, Link, address, encode_lines, parts
+from schemas.joined import Copy, Forget, address, encode_lines
 from schemas.landscape import KeyType, Landscape
 from schemas.wire import Observed
-from tracer.record import REASON, Headers
+from tracer.record import Headers
 
 _HEADERS_KEPT = 50_000
 _PLANS_KEPT = 10_000
-_PAYLOAD_KEPT = 256 * 1024
-_OFFSET_BITS = 22
 
 
 class KeyPlan(NamedTuple):
@@ -45,65 +39,9 @@ class KeyPlan(NamedTuple):
     here: Known | None
 
 
-@dataclass(slots=True)
-class Batch:
-    """What one batch of records comes to.
-
-    ``homes``: transaction to the partition it was read from, where it lives; ``pages``: the same for aliases. ``keeps``: events
-    that are kept under an alias. ``links``: who claims it, and what people decided. ``facts``: what transactions are told of their
-    aliases. ``depths``: the deepest record that brought anything for a transaction or an alias, where that is not 0. ``versions``:
-    partition to the place of its last record. ``leaving``: what is not to stay.
-    """
-
-    arrivals: dict[Transaction, list[Arrived]] = field(default_factory=dict)
-    homes: dict[Transaction, int] = field(default_factory=dict)
-    rejudge: list[Transaction] = field(default_factory=list)
-    parked: list[ParkedRow] = field(default_factory=list)
-    quarantine: list[QuarantineRow] = field(default_factory=list)
-    pages: dict[Alias, int] = field(default_factory=dict)
-    keeps: dict[Alias, list[ParkedRow]] = field(default_factory=dict)
-    links: dict[Alias, list[LinkRow]] = field(default_factory=dict)
-    facts: dict[Transaction, list[DisputeRow]] = field(default_factory=dict)
-    depths: dict[tuple[str, str], int] = field(default_factory=dict)
-    versions: dict[int, int] = field(default_factory=dict)
-    leaving: Leaving = field(default_factory=Leaving)
-    aside: list[SourceKey] = field(default_factory=list)
-    positions: dict[int, int] = field(default_factory=dict)
-    through: dict[int, int] = field(default_factory=dict)
-    events: int = 0
-    records: int = 0
-
-
-def _meta(headers: Headers) -> Meta:
-    found = {name: value for name, value in headers}  # noqa: C416  (a later header of one name wins, as in Kafka)
-    text = {name: value.decode("utf-8", "replace") for name, value in found.items() if name.startswith("ls-")}
-    source = text.get(wire.SOURCE, "")
-    if len(source) > 100 or not source.isprintable():
-        source = ""
-    return Meta(
-        kind=text.get(wire.KIND, "event"),
-        source=source,
-        epoch=_number(text.get(wire.EPOCH, "0")) if source else 0,
-        depth=_number(text.get(wire.DEPTH, "0")),
-        via=text.get(wire.VIA, "")[:400],
-        imported=text.get(wire.IMPORT) == "1",
-        encoding=found.get(wire.ENCODING, b"").decode("ascii", "replace"),
-        reason=text.get(REASON, "")[:1000],
-    )
-
-
 def _normaliser(kind: KeyType) -> Callable[[str], str]:
     """The type's own, or the built-in where it trims and nothing else."""
     return str.strip if kind.trim and kind.case == "keep" and kind.leading_zeros == "keep" else kind.normalise
-
-
-def place_of(record: LogRecord) -> int:
-    """A record's place in its partition as one number that outlasts a change of the partitions: milliseconds << 22 | offset."""
-    return record.append_time // 1_000 << _OFFSET_BITS | record.offset & ((1 << _OFFSET_BITS) - 1)
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
 class Intake:
@@ -120,14 +58,7 @@ class Intake:
         self._metas: dict[Headers, Meta] = {}
         self._here = Here()
         self._outbox = Outbox(partitions)
-        self._kinds = {
-            "rejudge": self._rejudge,
-            "copy": self._copies,
-            "link": self._links,
-            "conflict": self._facts,
-            "decision": self._decisions,
-            "forget": self._forgets,
-        }
+        self._letters = Letters(landscape, partitions)
         self.use(roles)
 
     def use(self, roles: Roles) -> None:
@@ -159,7 +90,7 @@ class Intake:
             headers = headers[:-1]
         meta = self._metas.get(headers)
         if meta is None:
-            meta = _meta(headers)
+            meta = read_headers(headers)
             if len(self._metas) >= _HEADERS_KEPT:
                 self._metas.clear()
             self._metas[headers] = meta
@@ -178,7 +109,7 @@ class Intake:
         self._judge_source(source, len(events), 0, batch)
         batch.events += len(events)
         for refused, line, record in self._admit(zip(events, bodies, strict=True), run, meta, batch):
-            self._refuse(record, meta, 0, *refused, line, batch)
+            batch.refuse(record, meta, 0, *refused, line)
         return True
 
     def _record(self, record: LogRecord, batch: Batch) -> None:
@@ -187,14 +118,14 @@ class Intake:
         # What was sent on by a worker was read by one: it is not bad for what others bring to this partition.
         if source in self._trust.aside and (source[0] or not meta.depth):
             self._trust.refused(source)
-            self._refuse(record, meta, 0, "its source was set aside: its input is mostly bad", "", record.value, batch)
+            batch.refuse(record, meta, 0, "its source was set aside: its input is mostly bad", "", record.value)
             return
         if meta.reason:
-            self._refuse(record, meta, 0, meta.reason, "", record.value, batch)
+            batch.refuse(record, meta, 0, meta.reason, "", record.value)
             self._judge_source(source, 0, 1, batch)
             return
         if meta.kind != "event":
-            self._other(record, meta, batch)
+            self._letters.read(record, meta, batch, self._outbox)
             return
         try:
             body = wire.decompress(record.value, meta.encoding) if meta.encoding else record.value
@@ -202,13 +133,13 @@ class Intake:
         except Invalid as error:
             events, bodies, bad = [], [], [wire.Bad(0, error.reason, "", record.value)]
         for fault in bad:
-            self._refuse(record, meta, fault.place, fault.reason, fault.field, fault.payload, batch)
+            batch.refuse(record, meta, fault.place, fault.reason, fault.field, fault.payload)
         self._judge_source(source, len(events), len(bad), batch)
         batch.events += len(events)
         good = zip(events, bodies, strict=True)
         allowed = self._without_forgotten(good, record, meta, batch) if self._forgotten else good
         for refused, line, _ in self._admit(allowed, repeat(record), meta, batch):
-            self._refuse(record, meta, _place(line, bodies, bad), *refused, line, batch)
+            batch.refuse(record, meta, _place(line, bodies, bad), *refused, line)
 
     def _admit(
         self, good: Iterable[Arrived], records: Iterable[LogRecord], meta: Meta, batch: Batch
@@ -319,7 +250,7 @@ class Intake:
             return error.reason, ""
         if not plan.transactions and not plan.sought:
             for alias in event.keys.items():
-                self._keep(alias, event, line, record, batch)
+                batch.keep(alias, event, line, record)
         return None
 
     def _seek(
@@ -331,21 +262,12 @@ class Intake:
             alias = (name, event.keys[name])
             to = address(*alias)
             if crc32(to.encode()) % self._partitions == record.partition:
-                self._keep(alias, event, line, record, batch)
-                self._depth(alias, meta, batch)
+                batch.keep(alias, event, line, record)
+                batch.depth(alias, meta.depth)
             else:
                 copy = copy or wire.encode([event])
                 body = encode_lines([Copy(to, Raw(copy))])
                 self._outbox.add(record.partition, meta.depth + 1, "copy", to.encode(), body, imported=meta.imported)
-
-    def _keep(self, alias: Alias, event: Observed, line: bytes, record: LogRecord, batch: Batch) -> None:
-        row = ParkedRow(row_id(event, alias), *alias, record.partition, event, line, record.append_time)
-        batch.keeps.setdefault(alias, []).append(row)
-        batch.pages[alias] = record.partition
-
-    def _depth(self, one: tuple[str, str], meta: Meta, batch: Batch) -> None:
-        if meta.depth:
-            batch.depths[one] = max(meta.depth, batch.depths.get(one, 0))
 
     def _plan(self, names: tuple[str, ...]) -> KeyPlan:
         """How events that carry just these key types are treated; there are few such sets."""
@@ -362,122 +284,9 @@ class Intake:
         self._plans[names] = plan
         return plan
 
-    # Records that workers and people write -------------------------------------------------------------------------
-
-    def _other(self, record: LogRecord, meta: Meta, batch: Batch) -> None:
-        """A record that is no event. What cannot be read, or went round in circles, is quarantined whole."""
-        read = self._kinds.get(meta.kind)
-        try:
-            if read is None:
-                raise Invalid(f"records of kind {meta.kind[:40]!r} are not read by this version")
-            body = wire.decompress(record.value, meta.encoding) if meta.encoding else record.value
-            read(body, record, meta, batch)
-        except Invalid as error:
-            self._refuse(record, meta, 0, error.reason, error.field or "", record.value, batch)
-
-    def _elsewhere(self, to: str, line: bytes, record: LogRecord, meta: Meta) -> bool:
-        """Whether it belongs into another partition; then it is sent on."""
-        key = to.encode()
-        if crc32(key) % self._partitions == record.partition:
-            return False
-        self._outbox.add(record.partition, meta.depth + 1, meta.kind, key, line, imported=meta.imported)
-        return True
-
-    def _copies(self, body: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
-        copies: list[Copy] = _COPIES.read(body)
-        lines = [bytes(copy.event) for copy in copies]
-        events, bodies, bad = wire.decode(b"\n".join(lines))
-        if bad or len(events) != len(copies):
-            raise Invalid(f"a copy that holds no event: {bad[0].reason if bad else 'several in one line'}")
-        for copy, event, line in zip(copies, events, bodies, strict=True):
-            if self._elsewhere(copy.to, encode_lines([copy]), record, meta):
-                continue
-            event.recorded_at = event.time if meta.imported else record.append_time
-            to = parts(copy.to)
-            self._depth(to, meta, batch)
-            if copy.via:
-                event.via = copy.via
-                batch.arrivals.setdefault(to, []).append((event, line))
-                batch.homes[to] = record.partition
-            else:
-                self._keep(to, event, line, record, batch)
-
-    def _links(self, body: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
-        for link in _LINKS.read(body):
-            if not self._elsewhere(link.alias, encode_lines([link]), record, meta):
-                alias = parts(link.alias)
-                row = LinkRow(*alias, *parts(link.to), link.by, link.at, link.shared, link.state, link.version)
-                self._link(row, record, meta, batch)
-
-    def _link(self, row: LinkRow, record: LogRecord, meta: Meta, batch: Batch) -> None:
-        alias = (row.alias_type, row.alias)
-        batch.links.setdefault(alias, []).append(row)
-        batch.pages[alias] = record.partition
-        self._depth(alias, meta, batch)
-
-    def _facts(self, body: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
-        for fact in _FACTS.read(body):
-            if self._elsewhere(fact.to, encode_lines([fact]), record, meta):
-                continue
-            to = parts(fact.to)
-            row = DisputeRow(*to, *parts(fact.alias), fact.state, fact.version, fact.others, fact.holders, fact.way)
-            batch.facts.setdefault(to, []).append(row)
-            batch.homes[to] = record.partition
-            self._depth(to, meta, batch)
-
-    def _forgets(self, body: bytes, record: LogRecord, _meta: Meta, batch: Batch) -> None:
-        batch.leaving.forgets += [(record.partition, forget) for forget in _FORGETS.read(body)]
-
-    def _decisions(self, body: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
-        for decision in _DECISIONS.read(body):
-            alias, to = self._normal(decision.alias), self._normal(decision.to)
-            decision.alias, decision.to = address(*alias), address(*to)
-            if to[0] not in self._types:
-                raise Invalid(f"{to[0]!r} is no key type of transactions", field="to")
-            if not self._elsewhere(decision.alias, encode_lines([decision]), record, meta):
-                state = ACCEPTED if decision.decision == "accept" else BROKEN
-                row = LinkRow(*alias, *to, DECISION, 0, False, state, place_of(record))
-                self._link(row._replace(who=decision.by, why=decision.why), record, meta, batch)
-
-    def _normal(self, name: str) -> tuple[str, str]:
-        kind, value = parts(name)
-        return kind, self._landscape.normalise(kind, value)
-
-    def _rejudge(self, _body: bytes, record: LogRecord, _meta: Meta, batch: Batch) -> None:
-        kind, _, value = record.key.decode("utf-8", "replace").partition(":")
-        if crc32(record.key) % self._partitions != record.partition:
-            raise Invalid("a request to judge again that lies in a partition where its transaction does not live")
-        batch.rejudge.append((kind, value))
-        batch.homes.setdefault((kind, value), record.partition)
-
-    def _refuse(
-        self, record: LogRecord, meta: Meta, place: int, reason: str, field_: str, payload: bytes, batch: Batch
-    ) -> None:
-        headers = {
-            name: value.decode("utf-8", "backslashreplace") for name, value in record.headers if name != wire.SEQ
-        }
-        source, epoch, numbers = claimed(record, meta.source, meta.epoch, place, payload)
-        batch.quarantine.append(
-            QuarantineRow(
-                id=f"{record.topic}:{record.partition}:{record.offset}:{place}",
-                at=record.append_time,
-                source=source,
-                epoch=epoch,
-                reason=reason[:1000],
-                field=field_[:200],
-                payload=payload[:_PAYLOAD_KEPT] if payload is not record.value else payload,
-                key=record.key[:1024],
-                headers=json.dumps(headers)[:8192],
-                numbers=numbers,
-            )
-        )
-
 
 def _place(line: bytes, bodies: list[bytes], bad: list[wire.Bad]) -> int:
     """Where in its record an event that was good at first stood."""
     taken = {fault.place for fault in bad}
     places = (place for place in range(len(bodies) + len(taken)) if place not in taken)
     return next(place for place, body in zip(places, bodies, strict=False) if body is line)
-
-
-_COPIES, _LINKS, _FACTS, _DECISIONS, _FORGETS = Lines(Copy), Lines(Link), Lines(Fact), Lines(Decision), Lines(Forget)

@@ -24,9 +24,9 @@ from pipeline.store.accounts import EXPIRED, FORGOTTEN
 from pipeline.store.contract import EventRow, KeyRow, Store, Transaction
 from pipeline.store.retention import TombstoneRow
 from pipeline.store.rows import home
+from pipeline.work.batch import Batch
 from pipeline.work.book import Book
 from pipeline.work.forgotten import Forgotten, tombstone_of, without
-from pipeline.work.intake import Batch
 from pipeline.work.leaving import accounts_of, numbers_in
 from pipeline.work.ledger import Ledger
 from pipeline.work.members import Members

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pipeline.core.correlate import roles_of
 from pipeline.log import LogRecord
 from pipeline.work import runs
-from pipeline.work.intake import Batch, Intake
+from pipeline.work.batch import Batch
+from pipeline.work.intake import Intake
 from pipeline.work.trust import Trust
 from schemas.event import MAX_EVENT_BYTES
 from schemas.flow import Flows
