@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from tests.bench.parts import PARTS, Failed, Run, Sizes
-from tests.bench.table import RESULTS, Part, save, show
+from tests.bench.table import RESULTS, save, show
 from tests.kafka_broker import Broker, NoBroker
 
 
@@ -41,14 +41,9 @@ def main() -> int:
             console.print(f"no Kafka, no bench: {reason}")
             return 3
         try:
-            parts = _measure(Run(broker.address, Path(folder), sizes), wanted, console)
+            _measure(Run(broker.address, Path(folder), sizes), wanted, console, saved=args.save)
         finally:
             broker.stop()
-    show(parts, console)
-    if args.save:
-        command = " ".join(sys.argv[1:])
-        save(parts, f"make bench ARGS='{command}'")
-        console.print(f"written to {RESULTS}")
     return 0
 
 
@@ -64,20 +59,22 @@ def _arguments() -> argparse.Namespace:
     return options.parse_args()
 
 
-def _measure(run: Run, wanted: list[str], console: Console) -> list[Part]:
+def _measure(run: Run, wanted: list[str], console: Console, *, saved: bool) -> None:
+    """Show each part's table when it is done, and write it down at once: a run takes long."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    parts: list[Part] = []
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(wanted))
         run.say = lambda text: progress.update(task, description=text)
         for name in wanted:
             run.say(name)
             try:
-                parts.extend(PARTS[name](run))
+                made = PARTS[name](run)
+                show(made, console)
+                if saved:
+                    save(made, f"make bench ARGS='{' '.join(sys.argv[1:])}'")
             except Failed as reason:
                 console.print(f"{name}: {reason}")
             progress.advance(task)
-    return parts
 
 
 if __name__ == "__main__":

@@ -20,7 +20,16 @@ from tests.bench.table import Part, median, number
 
 Figures = dict[str, float]
 BASE = "raw polling, single"
-THROUGHPUT = ("what", "µs/event", "min to max", "events/s", "ratio to raw single", "target")
+THROUGHPUT = (
+    "what",
+    "µs/event",
+    "min to max",
+    "events/s",
+    "ratio to raw single",
+    "target",
+    "CPU µs/event",
+    "CPU ratio",
+)
 W3_EVENTS = 20_000
 DUE = 1_000
 WEIGHED = 60_000
@@ -44,13 +53,14 @@ class Sizes(NamedTuple):
 
 @dataclass
 class Run:
-    """One run on one broker. ``folder``: for stores. ``base``: µs per event of raw polling, once measured."""
+    """One run on one broker. ``folder``: for stores. ``base``: µs per event of raw polling, by the wall and of processors, once
+    measured."""
 
     broker: str
     folder: Path
     sizes: Sizes
     say: Callable[[str], None] = print
-    base: float = 0.0
+    base: tuple[float, float] = (0.0, 0.0)
     _topics: dict[str, str] = field(default_factory=dict)
     _stores: dict[str, Path] = field(default_factory=dict)
 
@@ -59,14 +69,18 @@ class Run:
         return f"kafka://{self.broker}/?prefix=bench{uuid.uuid4().hex[:8]}."
 
     def topic(self, form: str, workload: str, count: int, *more: object) -> str:
-        """A log with a workload in it; made once."""
+        """A log with a workload in it, for those who only read; made once."""
         name = f"{form} {workload} {count} {more}"
         if name not in self._topics:
-            self.say(f"producing {workload}, {form}")
-            url = self.log()
-            child("produce", url, form, workload, count, *more)
-            self._topics[name] = url
+            self._topics[name] = self.fresh(form, workload, count, *more)
         return self._topics[name]
+
+    def fresh(self, form: str, workload: str, count: int, *more: object) -> str:
+        """One of its own for a worker: it sends links into it, which nobody else should read."""
+        self.say(f"producing {workload}, {form}")
+        url = self.log()
+        child("produce", url, form, workload, count, *more)
+        return url
 
     def store(self, job: str, *arguments: object) -> Path:
         """A store made by a job; made once."""
@@ -82,13 +96,14 @@ class Run:
         shutil.rmtree(folder, ignore_errors=True)
         self._stores = {name: kept for name, kept in self._stores.items() if kept != folder}
 
-    def raw(self) -> float:
+    def raw(self) -> tuple[float, float]:
         """µs per event of raw polling of single records, in this run."""
-        if not self.base:
+        if not self.base[0]:
             orders = self.sizes.orders
             url = self.topic("single", "w1", orders)
-            found = [child("raw", url, orders * 10)["seconds"] for _ in range(self.sizes.rounds)]
-            self.base = median(found) / orders / 10 * 1e6
+            found = [child("raw", url, orders * 10) for _ in range(self.sizes.rounds)]
+            wall, cpu = (median([one[name] for one in found]) / orders / 10 * 1e6 for name in ("seconds", "cpu"))
+            self.base = (wall, cpu)
         return self.base
 
 
@@ -124,11 +139,15 @@ def beside(job: str, *arguments: object) -> Iterator[None]:
 # Throughput ------------------------------------------------------------------------------------------------------------
 
 
-def _line(run: Run, label: str, found: list[float], events: int, target: str = "") -> tuple[str, ...]:
-    each = [seconds / events * 1e6 for seconds in found]
+def _line(run: Run, label: str, found: list[Figures], events: int, target: str = "") -> tuple[str, ...]:
+    each, cpu = ([one[name] / events * 1e6 for one in found] for name in ("seconds", "cpu"))
     middle = median(each)
     spread = f"{number(min(each))} to {number(max(each))}"
-    return (label, number(middle), spread, f"{1e6 / middle:,.0f}", f"{run.raw() / middle:.2f}", target)
+    base, base_cpu = run.raw()
+    ratio, ratio_cpu = base / middle, base_cpu / median(cpu)
+    return (
+        label, number(middle), spread, f"{1e6 / middle:,.0f}", f"{ratio:.2f}", target, number(median(cpu)), f"{ratio_cpu:.2f}",
+    )  # fmt: skip
 
 
 def raw(run: Run) -> list[Part]:
@@ -138,7 +157,7 @@ def raw(run: Run) -> list[Part]:
     for form in ("single", "batched"):
         url = run.topic(form, "w1", orders)
         run.say(f"raw polling, {form}")
-        found = [child("raw", url, orders * 10)["seconds"] for _ in range(run.sizes.rounds)]
+        found = [child("raw", url, orders * 10) for _ in range(run.sizes.rounds)]
         rows.append(_line(run, f"raw polling, {form}", found, orders * 10))
     return [Part("Raw kafka-python polling", THROUGHPUT, tuple(rows))]
 
@@ -146,11 +165,12 @@ def raw(run: Run) -> list[Part]:
 def _workload(run: Run, name: str, title: str, targets: tuple[str, str]) -> list[Part]:
     rows, orders, done = [], run.sizes.orders, []
     for form, target in zip(("single", "batched"), targets, strict=True):
-        url, found = run.topic(form, name, orders), []
+        found = []
         for turn in range(run.sizes.rounds):
+            url = run.fresh(form, name, orders)
             run.say(f"{name}, {form}, round {turn + 1} of {run.sizes.rounds}")
             figures = child("worker", url, name, orders * 10)
-            found.append(figures["seconds"])
+            found.append(figures)
         done.append(figures["completed"])
         rows.append(_line(run, f"worker, {form}", found, orders * 10, target))
     note = f"{orders * 10:,} events; {min(done):,.0f} of {orders:,} orders came out complete."
@@ -170,10 +190,10 @@ def w3(run: Run) -> list[Part]:
     opened, rows = run.sizes.opened, []
     folder = run.store("prepare", opened)
     for form in ("single", "batched"):
-        url = run.topic(form, "w3", W3_EVENTS, opened, time.time_ns() // 1_000)
+        url = run.fresh(form, "w3", W3_EVENTS, opened, time.time_ns() // 1_000)
         run.say(f"w3, {form}")
         figures = child("standing", url, folder, W3_EVENTS)
-        rows.append(_line(run, f"worker, {form}", [figures["seconds"]], W3_EVENTS))
+        rows.append(_line(run, f"worker, {form}", [figures], W3_EVENTS))
     note = (
         f"{W3_EVENTS:,} events for orders out of {opened:,} open ones of three events, 90 % of them read back from the store"
         " for it; one round."
@@ -196,9 +216,7 @@ def peer(run: Run) -> list[Part]:
     for name, form, label in cases:
         run.say(label)
         try:
-            found = [
-                peers.measure(name, form, run.broker, topic, orders * 10)["seconds"] for _ in range(run.sizes.rounds)
-            ]
+            found = [peers.measure(name, form, run.broker, topic, orders * 10) for _ in range(run.sizes.rounds)]
         except peers.Absent as reason:
             notes.append(f"{label}: skipped, {reason}.")
             continue
@@ -228,8 +246,8 @@ def memory(run: Run) -> list[Part]:
     rows = []
     begin = time.time_ns() // 1_000 - 36_000_000_000
     for story, events in (("open", 3), ("open-long", 10)):
-        url = run.topic("batched", story, WEIGHED, 0, begin)
         for capacity, how in ((FEW, "not worked on, packed"), (100 * WEIGHED, "in work, as objects")):
+            url = run.fresh("batched", story, WEIGHED, 0, begin)
             run.say(f"memory, {events} events, {how}")
             each = child("weigh", url, WEIGHED, events, capacity)["bytes"]
             target = "900 MB" if capacity == FEW else ""
@@ -263,7 +281,7 @@ def restart(run: Run) -> list[Part]:
 def lookup(run: Run) -> list[Part]:
     total = run.sizes.transactions
     folder = run.store("many", total)
-    url = run.topic("batched", "w1", run.sizes.orders * 10)
+    url = run.fresh("batched", "w1", run.sizes.orders * 10)
     rows = []
     with beside("serve", folder):
         run.say("lookup")

@@ -51,21 +51,23 @@ def show(parts: Iterable[Part], console: Console) -> None:
 
 
 def save(parts: Sequence[Part], command: str) -> None:
-    """Write RESULTS.md: machine, versions, tables; the notes below them are kept."""
+    """Write these tables to RESULTS.md, with machine and versions; other parts' tables and the notes below all are kept."""
     text = RESULTS.read_text() if RESULTS.exists() else ""
-    notes = text[text.index(NOTES) :] if NOTES in text else ""
+    text, _, notes = text.partition(NOTES)
+    kept = {section.partition("\n")[0]: f"## {section.rstrip()}\n" for section in text.split("\n## ")[1:]}
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     head = (
         f"# Measured\n\n`{command}`, {time.strftime('%Y-%m-%d', time.gmtime())}. {machine()}, Python"
         f" {platform.python_version()}, Apache Kafka 4.2.1, {packages}. One broker, one run, each measurement a process of its"
-        " own; a figure that was measured more than once is the median. Ratios hold better than absolutes. Targets: DESIGN.md §8."
+        " own; a figure that was measured more than once is the median. Ratios hold better than absolutes. Targets: DESIGN.md §8.\n"
     )
-    RESULTS.write_text("\n".join([head, *map(_markdown, parts), notes]))
+    kept |= {part.title: _markdown(part) for part in parts}
+    RESULTS.write_text("\n".join([head, *kept.values(), NOTES + notes if notes else ""]).rstrip() + "\n")
 
 
 def _markdown(part: Part) -> str:
     rule = "|".join(["---", *["---:"] * (len(part.columns) - 1)])
-    lines = [f"\n## {part.title}\n", f"| {' | '.join(part.columns)} |", f"|{rule}|"]
+    lines = [f"## {part.title}\n", f"| {' | '.join(part.columns)} |", f"|{rule}|"]
     lines += [f"| {' | '.join(row)} |" for row in part.rows]
     return "\n".join([*lines, *(["", part.note] if part.note else []), ""])
 
