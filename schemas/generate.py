@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from pydantic import TypeAdapter
 
 from schemas.control import CONTROL
 from schemas.event import Event
 from schemas.flow import Flow
+from schemas.joined import Copy, Decision, Fact, Forget, Link
 from schemas.landscape import Landscape
 from schemas.times import format_duration
 from schemas.verdict import VERDICT
@@ -30,6 +32,15 @@ MODELS: dict[str, TypeAdapter[Any]] = {
     "flow": TypeAdapter(Flow),
     "landscape": TypeAdapter(Landscape),
     "verdict": VERDICT,
+}
+
+# Bodies of the kinds of record that workers and people write; structs, as workers write them by the hundred.
+STRUCTS: dict[str, type[msgspec.Struct]] = {
+    "copy": Copy,
+    "link": Link,
+    "conflict": Fact,
+    "decision": Decision,
+    "forget": Forget,
 }
 
 Schema = dict[str, Any]
@@ -76,7 +87,14 @@ SHORT: dict[str, list[Schema]] = {
 
 def render() -> dict[Path, str]:
     """Every file with its content."""
-    return {FOLDER / f"{name}.json": _text(name, adapter) for name, adapter in MODELS.items()}
+    written = {FOLDER / f"{name}.json": _text(name, adapter) for name, adapter in MODELS.items()}
+    return written | {FOLDER / f"{name}.json": _struct(name, kind) for name, kind in STRUCTS.items()}
+
+
+def _struct(name: str, kind: type[msgspec.Struct]) -> str:
+    (_, components) = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    schema = _walk(components.pop(kind.__name__), _mend)
+    return _dump(name, schema | ({"$defs": components} if components else {}))
 
 
 def _text(name: str, adapter: TypeAdapter[Any]) -> str:
@@ -93,6 +111,10 @@ def _text(name: str, adapter: TypeAdapter[Any]) -> str:
                 kind["required"] = sorted({"kind", *kind.get("required", ())})
     if name == "flow":
         schema["properties"]["since"] |= {"type": ["string", "integer"], "format": "date-time"}
+    return _dump(name, schema)
+
+
+def _dump(name: str, schema: Schema) -> str:
     whole = {"$schema": DIALECT, "$id": f"urn:lastseen:schema:{name}", **schema}
     return json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 

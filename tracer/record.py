@@ -36,7 +36,7 @@ last header: readers keep what the others say by their bytes, and this one is ne
 ENCODING = "content-encoding"
 LZ4 = b"lz4"
 
-KINDS = ("event", "link", "conflict", "decision", "rejudge", "forget")
+KINDS = ("event", "copy", "link", "conflict", "decision", "rejudge", "forget")
 
 Headers = tuple[tuple[str, bytes], ...]
 
