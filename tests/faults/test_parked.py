@@ -148,6 +148,27 @@ def test_36_killed_at_every_other_step_of_one_kind(step: str) -> None:
         as_it_should_be(site)
 
 
+def test_36_a_partition_that_comes_back_is_not_what_it_was() -> None:
+    """A parks, gives the partition up, B parks more there and learns whose it is; A has it again and knows both."""
+    first, second = event("noted", LABELLED, 4, {"payment": PAYMENT}), event("paid", PAID, 5, {"payment": PAYMENT})
+    last = event("noted again", LABELLED, 6, {"payment": PAYMENT})
+    link = event("placed", PLACED, 0, {"order": T1, "payment": PAYMENT})
+    for meanwhile, afterwards in (([second], [link, last]), ([second, link], [last]), ([link], [last, second])):
+        site = Site(1, flows=FLOWS)
+        send(site, [first])
+        one = site.worker("A")
+        one.drain()
+        site.evict(one)
+        other = site.worker("B")
+        send(site, meanwhile)
+        other.drain()
+        other.close()
+        send(site, afterwards)
+        one.drain()
+        stored = site.store.load_events([("order", T1)])["order", T1]
+        assert {found.id for found in stored} == {"noted", "paid", "noted again", "placed"}
+
+
 def phases(site: Site) -> Iterator[None]:
     send(site, PARKED)
     yield
