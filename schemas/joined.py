@@ -1,4 +1,4 @@
-"""What workers and people write to ``lastseen.events`` beside events: copies, links, facts of conflict, decisions, requests to forget.
+"""What workers and people write to ``lastseen.events`` beside events: copies, links, facts, decisions, requests to forget.
 
 Bodies are JSON, one object a line; the record's header ``ls-kind`` says which. Workers write them by the hundred, so they are
 msgspec structs; what a person's command writes is read by the same types, and refused with the field at fault.
@@ -91,9 +91,9 @@ class Decision(msgspec.Struct, gc=False, omit_defaults=True):
 class Forget(msgspec.Struct, gc=False, omit_defaults=True):
     """Kind ``forget``: what the partition that it is read in holds of ``key`` goes, and may not come back.
 
-    ``mode`` key: a person's word, written into every partition; every transaction that carries the key goes with it. ``transaction``:
-    one that did, from its owner to every partition, with the ``aliases`` that it claimed. ``salt``: hex, of the digests by which
-    its return is refused.
+    ``mode`` key: a person's word, written into every partition; every transaction that carries the key goes with it.
+    ``transaction``: one that did, from its owner to every partition, with the ``aliases`` that it claimed. ``salt``: hex, of the
+    digests by which its return is refused.
     """
 
     key: Address

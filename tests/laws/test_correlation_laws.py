@@ -1,5 +1,5 @@
-"""Any interleaving of events, links and people's words, over several partitions, with crashes and rebalances, comes to what all of it
-comes to at once (DESIGN.md §5)."""
+"""Any interleaving of events, links and people's words, over several partitions, with crashes and rebalances, comes to what all
+of it comes to at once (DESIGN.md §5)."""
 
 from __future__ import annotations
 
