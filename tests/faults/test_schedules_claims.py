@@ -244,3 +244,20 @@ def test_h10_every_claimant_is_told_the_first_included(first: str) -> None:
     assert all("alias_conflict" in str(said) for said in site.verdicts().values())
     assert now(("payment:P1", second, "accept")) == {first: "stalled", second: "completed"}
     assert now(("payment:P1", second, "break")) == {first: "completed", second: "stalled"}
+
+
+def test_h10_what_was_withdrawn_and_is_claimed_again_leads_again() -> None:
+    """The payment rests on a tracking number that is denied and granted again; who was told of the one hears of the other."""
+    site = Site(3, flows=FLOWS)
+    worker = site.worker()
+    said = []
+    story: list[Event | Word] = [
+        placed("1", tracking="X1"), event("z", LABELLED, 1, tracking="X1", payment="P1"), PAY,
+        ("tracking:X1", "1", "break"), ("tracking:X1", "1", "accept"),
+    ]  # fmt: skip
+    for one in story:
+        arrive(site, one)
+        site.hear(START + HOUR)
+        worker.drain()
+        said += [told.status for told in site.verdicts().values()]
+    assert said == ["stalled", "stalled", "completed", "stalled", "completed"]
