@@ -323,7 +323,9 @@ class Worker:
 
     def _judge(self, transactions: Sequence[Transaction], stored: Callable[[], None] | None = None) -> None:
         """``stored``: waits for the events that it rests on."""
-        versions = {number: owned.versions for number, owned in self._ownership.active.items()}
+        # Who knows that he was fenced judges no more: a row that says nothing new would go out without its flip.
+        gone = frozenset(self._ownership.fenced())
+        versions = {n: owned.versions for n, owned in self._ownership.active.items() if n not in gone}
         said = self._ledger.judge(transactions, self._knowledge, versions)
         if stored is not None and self._beside.active:
             stored()

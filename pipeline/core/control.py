@@ -71,6 +71,8 @@ class ControlFold:
         self._by_system: dict[str, list[EpochKey]] = {}
         self._unsettled: dict[EpochKey, None] = {}
         self._watched: dict[EpochKey, Epoch] = {}
+        # Nobody's source: what the partitions vouch for themselves is settled as a marker is.
+        self._read = Epoch("", 0, -1, (), boot=NEVER, since=NEVER, every=0, first_at=NEVER, last_at=NEVER)
 
     # Records -------------------------------------------------------------------------------------------------------
 
@@ -198,6 +200,10 @@ class ControlFold:
                 known[target] = max(after, known.get(target, 0))
         for key in list(self._unsettled):
             self._settle(self.epochs[key])
+        read = self._read_through()
+        if read > self._read.through:
+            self._read.add(Mark(read, {}))
+        self._settle(self._read)
 
     def _published(self, record: FlowPublished) -> None:
         known = self.published.setdefault((record.flow, record.version), record)
@@ -268,12 +274,14 @@ class ControlFold:
     # Answers -------------------------------------------------------------------------------------------------------
 
     def processed(self) -> int:
-        """How far all partitions have been processed, µs of the log's time, less the settling time."""
-        count = self.partition_count or len(self.partitions)
-        if not count:
-            return NEVER
-        through = min((p.through if (p := self.partitions.get(n)) else NEVER) for n in range(count))
+        """How far all partitions have been processed, and what that sent on, µs of the log's time, less the settling time."""
+        through = min(self._read.settled, self._read_through())
         return NEVER if through == NEVER else through - self.landscape.settling
+
+    def _read_through(self) -> int:
+        """How far all partitions were read, µs."""
+        count = self.partition_count or len(self.partitions)
+        return min((p.through if (p := self.partitions.get(n)) else NEVER for n in range(count)), default=NEVER)
 
     def systems(self) -> list[str]:
         """Systems of which a source ever spoke."""

@@ -66,7 +66,8 @@ def carriers(flow: Flow, step: Step) -> tuple[str, ...]:
     while grown:
         grown = False
         for keys, system in edges:
-            if len(keys) > 1 and keys & reached and system not in systems:
+            # Over the flow's own key nothing is joined: who names it and something else carries no link to these.
+            if len(keys) > 1 and keys & (reached - {flow.key}) and system not in systems:
                 systems.add(system)
                 reached |= keys
                 grown = True

@@ -290,3 +290,22 @@ def test_h2_where_nobody_speaks_for_the_systems(names: list[str], turn: tuple[in
                 assert stage.joined(T) == ids
     assert passed
     assert stage.said() == {T: "completed"}
+
+
+@pytest.mark.parametrize("names", CHAINS, ids=["one", "two", "three"])
+def test_h2_where_nobody_speaks_and_a_partition_was_behind_by_hours(names: list[str]) -> None:
+    """It catches up while the others, who are at their end, do not yet read what it sends on: not processed, however long."""
+    stage = Stage(UNDECLARED)
+    stage.at(START)
+    ids = chain(stage, names, 0)
+    for _ in range(120):
+        stage.site.time += MINUTE
+        stage.work(1, 2)
+    for _ in range(12):
+        for lagging in range(3):
+            for partition in range(3):
+                for _ in range(4 * (partition != lagging)):
+                    stage.site.time += SECOND
+                    stage.work(partition)
+    assert stage.joined(T) == ids
+    assert stage.said() == {T: "completed"}
