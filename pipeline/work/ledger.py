@@ -7,53 +7,28 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
-from zlib import crc32
 
-from pipeline.core.correlate import Claim, Roles, claims_of, ways
-from pipeline.core.generations import number_of
+from pipeline.core.correlate import Claim, Roles
 from pipeline.core.hearing import Knowledge
-from pipeline.core.judge import judge, meets
 from pipeline.core.plan import plan_of
-from pipeline.core.state import Dispute, State
-from pipeline.store.contract import UNJUDGED, DisputeRow, EventRow, FlipRow, KeyRow, Reader, Transaction, VerdictRow
+from pipeline.core.state import State
+from pipeline.store.contract import DisputeRow, EventRow, Reader, Transaction
+from pipeline.store.rows import home
 from pipeline.store.takeover import OpenRow
 from pipeline.work.agenda import Agenda
+from pipeline.work.announcing import Announcer
+from pipeline.work.entry import Entry, is_news, learn, learn_all, read_again
 from pipeline.work.members import Members
 from pipeline.work.numbers import numbered
-from pipeline.work.packed import Claimed, Contents, Packed
-from pipeline.work.rows import flip_of, row_of
+from pipeline.work.packed import Packed
 from pipeline.work.runs import Arrived
+from pipeline.work.saying import Said, VersionSource, say
 from schemas.flow import Flows
-from schemas.verdict import Wait
 from schemas.wire import Observed
 
 _LOAD_AT_ONCE = 1_000
-# Of transactions let go: what they announced. Two that let go of each other's would announce to one another for ever.
-_CLAIMS_KEPT = 100_000
-_NONE: frozenset[str] = frozenset()
 _new = tuple.__new__
-
-
-@dataclass(slots=True)
-class Entry:
-    """One transaction in memory. ``rows``: flow to what the store's winning verdict row says.
-
-    ``keys``: those that were written. Nothing is taken for written that was read back: a crash may have come between the
-    events and what follows from them, so ``unsaid`` has it judged, and its keys written, once more. ``claimed``: (alias, way) to
-    the state and the earliest time announced, once per assignment.
-    """
-
-    state: State
-    partition: int
-    rows: dict[str, VerdictRow] = field(default_factory=dict)
-    keys: set[tuple[str, str]] = field(default_factory=set)
-    last_keys: dict[str, str] = field(default_factory=dict)
-    latest: list[Observed] = field(default_factory=list)
-    unsaid: bool = True
-    claimed: dict[tuple[Transaction, str, int], tuple[str, int]] = field(default_factory=dict)
-    claimed_by: dict[str, str] | None = None
 
 
 class Merged(NamedTuple):
@@ -64,27 +39,6 @@ class Merged(NamedTuple):
 
 
 _NO_FACTS: Mapping[Transaction, list[DisputeRow]] = {}
-
-
-@dataclass(slots=True)
-class Said:
-    """What judging a batch came to."""
-
-    verdicts: list[VerdictRow] = field(default_factory=list)
-    flips: list[FlipRow] = field(default_factory=list)
-    keys: list[KeyRow] = field(default_factory=list)
-
-    def without(self, partitions: Iterable[int]) -> Said:
-        """What is left where somebody else speaks for these partitions by now."""
-        gone = frozenset(partitions)
-        if not gone:
-            return self
-        lost = {row[:3] for row in self.verdicts if row.partition in gone}
-        return Said(
-            [row for row in self.verdicts if row.partition not in gone],
-            [row for row in self.flips if row[:3] not in lost],
-            self.keys,
-        )
 
 
 class Ledger:
@@ -101,7 +55,7 @@ class Ledger:
         self.conflicts = 0
         self._members = Members()
         self._packed = Packed()
-        self._claimed: OrderedDict[Transaction, Claimed] = OrderedDict()
+        self._announcer = Announcer(roles)
         self.agenda = Agenda()
         self.troubled: dict[Transaction, int] = {}
         self.partition_of: dict[Transaction, int] = {}
@@ -110,10 +64,8 @@ class Ledger:
 
     def use(self, flows: Flows, roles: Roles) -> None:
         """Judge by these flows from now on, in which key types mean this."""
-        self._flows, self._roles = flows, roles
-        self._once = {
-            kind: frozenset(name for name, role in found.items() if role.once) for kind, found in roles.of.items()
-        }
+        self._flows = flows
+        self._announcer.use(roles)
         self._instances = {
             key_type: tuple(
                 sorted(
@@ -132,11 +84,11 @@ class Ledger:
         for transaction in self._store.unjudged(partitions, self._partitions):
             self._members.add(transaction)
             if transaction[0] in self._flows.by_key:
-                self.partition_of[transaction] = self._home(transaction)
+                self.partition_of[transaction] = home(transaction, self._partitions)
                 stale.append(transaction)
         for row in self._store.open_waits(partitions, self._partitions):
             transaction = (row.key_type, row.transaction_id)
-            partition = self.partition_of[transaction] = self._home(transaction)
+            partition = self.partition_of[transaction] = home(transaction, self._partitions)
             self.agenda.restore(transaction, row.waits)
             if row.troubled:
                 self.troubled[transaction] = partition
@@ -144,9 +96,6 @@ class Ledger:
             if row.troubled or not self._in_force(row):
                 stale.append(transaction)
         return stale
-
-    def _home(self, transaction: Transaction) -> int:
-        return crc32(f"{transaction[0]}:{number_of(transaction[1])}".encode()) % self._partitions
 
     def _in_force(self, row: OpenRow) -> bool:
         known = row.flow in self._flows.versions
@@ -161,7 +110,7 @@ class Ledger:
         lost = [transaction for transaction, partition in self.partition_of.items() if partition in gone]
         self.agenda.drop(lost)
         self._packed.drop(lost)
-        self._claimed.clear()
+        self._announcer.clear()
         for transaction in lost:
             del self.partition_of[transaction]
             self.troubled.pop(transaction, None)
@@ -216,42 +165,30 @@ class Ledger:
         if contents is None:
             return False
         entry = self._entries[transaction] = self._fresh(transaction, partition)
-        entry.keys.add(transaction)
-        for event in contents.events:
-            entry.state.merge(event)
-            entry.keys.update(event.keys.items())
-        entry.rows = {row.flow: row for row in contents.rows}
-        entry.claimed, entry.unsaid = contents.claimed, False
+        entry.fill(contents)
         self._events += len(entry.state)
         return True
 
     def _read_back(self, transactions: Sequence[Transaction], wanted: Mapping[Transaction, int]) -> None:
         rows = self._store.load_verdicts(transactions)
-        claiming = [transaction for transaction in transactions if transaction[0] in self._roles.of]
+        claims = self._announcer.claiming
+        claiming = [transaction for transaction in transactions if claims(transaction[0])]
         disputes = self._store.load_disputes(claiming) if claiming else {}
         found: dict[Transaction, Entry] = {}
         for transaction in transactions:
             entry = found[transaction] = self._fresh(transaction, wanted[transaction])
             for dispute in disputes.get(transaction, ()):
-                _learn(entry.state, dispute)
+                learn(entry.state, dispute)
             entry.rows = {row.flow: row for row in rows.get(transaction, ())}
-            entry.claimed = self._claimed.pop(transaction, {})
+            entry.claimed = self._announcer.take(transaction)
         for transaction, event in self._store.stream_events(transactions):
             entry = found[transaction]
             entry.state.merge(event)
-            if transaction[0] in self._roles.of:
-                self._announced(transaction[0], entry, event)
+            if claims(transaction[0]):
+                self._announcer.note(transaction[0], entry, event, self.processed.get(entry.partition, 0))
         for transaction, entry in found.items():
             self._events += len(entry.state)
             self._entries[transaction] = entry
-
-    def _announced(self, transaction_type: str, entry: Entry, stored: Observed) -> None:
-        """Take note of what was surely announced: what lay before what the partition was processed to. Of an import that cannot be
-        told, as it counts as recorded when it happened."""
-        if stored.time != stored.recorded_at and stored.recorded_at < self.processed.get(entry.partition, 0):
-            standings = entry.state.standings
-            for claim in claims_of(transaction_type, self._roles, stored.keys, stored.via, stored.time, standings):
-                _news_of(entry, claim)
 
     def unknown_events(self, arrivals: Mapping[Transaction, list[Arrived]]) -> list[EventRow]:
         """What of a batch has to be written: all that is not stored already in just this form."""
@@ -264,7 +201,7 @@ class Ledger:
                 continue
             for event, body in arrived:
                 same = known.get(event.id)
-                if same is None or (same is not event and _news(same, event)):
+                if same is None or (same is not event and is_news(same, event)):
                     rows.append(EventRow(*transaction, event, body))
         return rows
 
@@ -279,7 +216,7 @@ class Ledger:
                 if (
                     same is not None
                     and same is not event
-                    and not _news(same, event)
+                    and not is_news(same, event)
                     and numbered(same) != numbered(event)
                 ):
                     yield event
@@ -290,23 +227,23 @@ class Ledger:
         """Add a batch's events and facts, which are stored by now."""
         merged = Merged([], [])
         for transaction, arrived in arrivals.items():
-            entry = self._entries[transaction]
-            rows = facts.get(transaction, ()) if facts else ()
-            again = bool(rows) and _read_again(entry.state, rows)
-            changed = bool(rows) and _learn_all(entry.state, rows)
-            if self._add(entry, arrived) or changed or entry.unsaid:
-                merged.touched.append(transaction)
-            if transaction[0] in self._roles.of:
-                self._claim(transaction, entry, arrived, rows, merged, again=again)
+            self._merge_one(transaction, arrived, facts.get(transaction, ()) if facts else (), merged)
         for transaction, rows in facts.items():
             if transaction not in arrivals:
-                entry = self._entries[transaction]
-                again = _read_again(entry.state, rows)
-                if _learn_all(entry.state, rows) or entry.unsaid:
-                    merged.touched.append(transaction)
-                if transaction[0] in self._roles.of:
-                    self._claim(transaction, entry, (), rows, merged, again=again)
+                self._merge_one(transaction, (), rows, merged)
         return merged
+
+    def _merge_one(
+        self, transaction: Transaction, arrived: Sequence[Arrived], rows: Sequence[DisputeRow], merged: Merged
+    ) -> None:
+        entry = self._entries[transaction]
+        again = bool(rows) and read_again(entry.state, rows)
+        changed = bool(rows) and learn_all(entry.state, rows)
+        added = bool(arrived) and self._add(entry, arrived)
+        if added or changed or entry.unsaid:
+            merged.touched.append(transaction)
+        if self._announcer.claiming(transaction[0]):
+            self._announcer.claim(transaction, entry, arrived, rows, merged.claims, again=again)
 
     def _add(self, entry: Entry, arrived: Sequence[Arrived]) -> bool:
         """Add events to what is known of a transaction; whether anything changed."""
@@ -327,40 +264,6 @@ class Ledger:
         self._events += len(state) - before
         return changed
 
-    def _claim(
-        self,
-        transaction: Transaction,
-        entry: Entry,
-        arrived: Sequence[Arrived],
-        rows: Sequence[DisputeRow],
-        merged: Merged,
-        *,
-        again: bool,
-    ) -> None:
-        """Announce what the events that were read claim, once. Where an alias is in dispute, what came by aliases claims anew:
-        it may rest on another's now. ``again``: a fact is read a second time: somebody crashed before he announced."""
-        once = self._once.get(transaction[0], _NONE)
-        found: dict[tuple[Transaction, str, int], Claim] = {}
-        standings, last = entry.state.standings, entry.claimed_by
-        events = []
-        for event, _ in arrived:
-            # Most events of a transaction carry the same keys, and claim the same.
-            if event.via or event.keys != last:
-                events.append(event)
-                last = event.keys if not event.via and once.isdisjoint(event.keys) else None
-        if rows or standings:
-            events += [event for event in entry.state.known.values() if event.via]
-        for event in events:
-            for claim in claims_of(transaction[0], self._roles, event.keys, event.via, event.time, standings):
-                known = found.get(_name_of(claim))
-                if known is None or (claim.state, claim.at) < (known.state, known.at):
-                    found[_name_of(claim)] = claim
-            if not event.via and once.isdisjoint(event.keys):
-                entry.claimed_by = event.keys
-        for claim in found.values():
-            if _news_of(entry, claim) or again:
-                merged.claims.append((transaction, claim))
-
     # Judging -------------------------------------------------------------------------------------------------------
 
     def judge(
@@ -372,38 +275,10 @@ class Ledger:
             entry = self._entries[transaction]
             source = versions.get(entry.partition)
             if source is not None and len(entry.state):
-                self._judge_one(transaction, entry, knowledge, source, said)
+                stays_open, leans, waits = say(transaction, entry, self._flows, knowledge, source, said)
+                self._remember(transaction, entry.partition, stays_open, leans)
+                self.agenda.set(transaction, waits, knowledge)
         return said
-
-    def _judge_one(
-        self, transaction: Transaction, entry: Entry, knowledge: Knowledge, source: VersionSource, said: Said
-    ) -> None:
-        waits: list[Wait] = []
-        stays_open = leans = False
-        earliest, now = entry.state.earliest, knowledge.control_time
-        for name in self._flows.by_key.get(transaction[0], ()):
-            before = entry.rows.get(name)
-            ended = before is not None and bool(before.ended_at)
-            flow = self._flows.in_force(name, earliest, ended=ended)
-            if before is None and not meets(entry.state, flow, knowledge):
-                continue
-            verdict = judge(entry.state, flow, knowledge, detail=False)
-            row, changed, speaks = row_of(transaction, verdict, entry.partition, now, before, source.upcoming)
-            if changed:
-                source.next()
-                said.verdicts.append(row)
-                if speaks:
-                    said.flips.append(flip_of(row, before, now))
-                entry.rows[name] = row
-            waits.extend(verdict.waits)
-            stays_open = stays_open or row.open
-            leans = leans or bool(row.body)
-        # What no flow judges yet stays open: one may be published that does.
-        self._remember(transaction, entry.partition, stays_open or not entry.rows, leans)
-        self.agenda.set(transaction, tuple(sorted(set(waits))) if waits else (), knowledge)
-        self._find_by(transaction, entry, earliest, said)
-        if not entry.rows:
-            said.keys.append(KeyRow(UNJUDGED, UNJUDGED, *transaction, earliest))
 
     def _remember(self, transaction: Transaction, partition: int, stays_open: bool, leans: bool) -> None:
         if stays_open:
@@ -415,96 +290,18 @@ class Ledger:
         else:
             self.troubled.pop(transaction, None)
 
-    def _find_by(self, transaction: Transaction, entry: Entry, seen_at: int, said: Said) -> None:
-        """Rows for the keys by which the transaction can be found and was not before."""
-        known, last = entry.keys, entry.last_keys
-        found = {} if known else {transaction: None}
-        for event in entry.state.events.values() if entry.unsaid else entry.latest:
-            # Most events of a transaction carry the same keys: one comparison instead of a set of pairs.
-            if event.keys != last:
-                last = event.keys
-                found.update(dict.fromkeys(last.items()))
-        entry.last_keys, entry.unsaid, entry.latest = last, False, []
-        if found:
-            new = [pair for pair in found if pair not in known] if known else found
-            said.keys += [_new(KeyRow, (*pair, *transaction, seen_at)) for pair in new]
-            known.update(found)
-
     def evict(self) -> None:
         """Let go of what was not used for longest."""
         while self._events > self._capacity and len(self._entries) > 1:
             transaction, entry = self._entries.popitem(last=False)
             self._events -= len(entry.state)
             if not self._pack(transaction, entry) and entry.claimed:
-                self._claimed[transaction] = entry.claimed
-                if len(self._claimed) > _CLAIMS_KEPT:
-                    self._claimed.popitem(last=False)
+                self._announcer.keep(transaction, entry.claimed)
 
     def _pack(self, transaction: Transaction, entry: Entry) -> bool:
-        """Keep as bytes what is open and entirely said; anything out of the ordinary is read back when it is wanted."""
-        state = entry.state
-        if transaction not in self.partition_of or entry.unsaid or entry.latest:
+        """Keep as bytes what is open and entirely said; whether it was."""
+        contents = entry.contents() if transaction in self.partition_of else None
+        if contents is None:
             return False
-        if state.bounded or state.reused or state.disputes:
-            return False
-        self._packed.put(transaction, Contents([*state.known.values()], [*entry.rows.values()], entry.claimed))
+        self._packed.put(transaction, contents)
         return True
-
-
-def _learn(state: State, row: DisputeRow) -> bool:
-    alias = f"{row.alias_type}:{row.alias}"
-    return state.learn(alias, Dispute(row.state, row.version, tuple(row.others), tuple(row.holders), row.way))
-
-
-def _learn_all(state: State, rows: Sequence[DisputeRow]) -> bool:
-    return any([_learn(state, row) for row in rows])  # noqa: C419  (all of them)
-
-
-def _read_again(state: State, rows: Sequence[DisputeRow]) -> bool:
-    """Whether one of these facts was stored before: by its version, which is the place of the record that brought it about."""
-    for row in rows:
-        known = state.disputes.get(f"{row.alias_type}:{row.alias}")
-        if known is not None and known.version == row.version:
-            return True
-    return False
-
-
-def _news_of(entry: Entry, claim: Claim) -> bool:
-    """Whether a claim was not announced yet as it is."""
-    known = entry.claimed.get(_name_of(claim))
-    if known is not None and known[0] == claim.state and known[1] <= claim.at:
-        return False
-    at = claim.at if known is None else min(claim.at, known[1])
-    entry.claimed[_name_of(claim)] = (claim.state, at)
-    return True
-
-
-def _name_of(claim: Claim) -> tuple[Transaction, str, int]:
-    """What is announced once: of what names the transaction itself the earliest time is enough, as it is never withdrawn."""
-    return (claim.alias, claim.by, claim.at if claim.by else 0)
-
-
-def _news(known: Observed, event: Observed) -> bool:
-    """Whether an event says what is not stored yet: other content, or a way by which it had not come."""
-    if known.content() != event.content():
-        return True
-    return bool(known.via) and (not event.via or not {*ways(event.via)} <= {*ways(known.via)})
-
-
-class VersionSource:
-    """Versions of verdict rows under one fence: ``fence << 32 | counter``, so that a zombie always loses."""
-
-    __slots__ = ("_next", "fence")
-
-    def __init__(self, fence: int):
-        self.fence = fence
-        self._next = fence << 32
-
-    @property
-    def upcoming(self) -> int:
-        """What ``next`` will say."""
-        return self._next + 1
-
-    def next(self) -> int:
-        self._next += 1
-        return self._next

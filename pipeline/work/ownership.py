@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pipeline.core.control import ControlFold
 from pipeline.core.hearing import NEVER
+from pipeline.errors import Unavailable
 from pipeline.log import Consumer
-from pipeline.work.ledger import VersionSource
+from pipeline.work.saying import VersionSource
 from schemas.control import Control, Own, Progress, encode_control
 from tracer.record import CONTROL, Record
 from tracer.sinks.contract import Sink
@@ -68,6 +70,16 @@ class Ownership:
             if self.active.pop(partition, None) is not None:
                 lost.append(partition)
         return lost
+
+    def hold(self) -> None:
+        """Poll with everything paused, so that the group does not give us up while a service is away."""
+        with contextlib.suppress(Unavailable):
+            self._consumer.pause(self._consumer.assignment())
+            self._consumer.poll(1, 0)
+
+    def go_on(self) -> None:
+        """Poll what is ours again."""
+        self._consumer.resume([number for number in self.active if number in self._consumer.assignment()])
 
     def claim(self, at_end: bool) -> list[int]:
         """Go on proving what is wanted; returns the partitions that are proved now. ``at_end``: control was read to its end.
