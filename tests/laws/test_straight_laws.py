@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pipeline.core.judge import judge
 from pipeline.core.plan import plan_of
-from pipeline.core.straight import completed, way_of
+from pipeline.core.straight import completed
+from pipeline.core.straight_way import way_of
 from schemas.flow import Flow
 from schemas.times import DAY, HOUR, SECOND
 from schemas.wire import Observed
