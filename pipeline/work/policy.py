@@ -25,7 +25,7 @@ class Policy:
     max_records: int = 5_000
     poll_ms: int = 200
     max_due: int = 5_000
-    capacity: int = 200_000
+    capacity: int = 100_000
     tick_every: int = 5 * SECOND
     pulse_every: int = 2 * SECOND
     first_backoff: float = 0.2
