@@ -135,6 +135,8 @@ class Real:
 
     def hear(self, through: int = HEARD) -> None:
         """Every system has one source that vouches for all that is in the log by now."""
+        # While leaders change nobody may be there to ask; a worker waits, and so does this.
+        until(lambda: bool(self.ends()), "somebody to ask for the ends")
         ends = self.ends()
         said: list[Control] = []
         for system in systems():
