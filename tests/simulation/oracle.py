@@ -87,10 +87,20 @@ class Oracle:
 
     def could_say(self, row: VerdictRow) -> bool:
         """Whether there was a moment up to the verdict's at which one who knew of everything that had happened by then, sent or
-        not, would have called the transaction missing, and not for a step that was done."""
+        not, would have called the transaction missing, and not for a step that was done.
+
+        A number is the transaction's before anybody says so: what had happened by then counts also where the link that joins it
+        came between that moment and the verdict. (Seed 4813: of two parcels one was packed late, which nobody heard; that the
+        order had been paid, so that it was overdue, was told after it had been packed.)
+        """
         times = [row.drop_due + 1, row.judged_at]
         times += [time for event in self.happened() for time in (event.time, event.time + 1)]
-        return any(self._says(row, time) for time in dict.fromkeys(times) if time <= row.judged_at)
+        moments = [time for time in dict.fromkeys(times) if time <= row.judged_at]
+        name = (row.key_type, row.transaction_id)
+        if any(self._says(row, time, self._known_at(time).get(name)) for time in moments):
+            return True
+        whole = self._known_at(row.judged_at).get(name)
+        return whole is not None and any(self._says(row, time, _by_then(whole, time)) for time in moments)
 
     def anothers(self, row: VerdictRow, events: frozenset[str]) -> bool:
         """Whether a verdict rested on events that are not, or not for certain, the transaction's, by all that had happened."""
@@ -117,8 +127,7 @@ class Oracle:
             )
         return known
 
-    def _says(self, row: VerdictRow, time: int) -> bool:
-        state = self._known_at(time).get((row.key_type, row.transaction_id))
+    def _says(self, row: VerdictRow, time: int, state: State | None) -> bool:
         if state is None or not len(state):
             return False
         flow = next(flow for flow in self.flows.versions[row.flow] if flow.version == row.flow_version)
@@ -136,3 +145,11 @@ class Oracle:
     def _all_heard(self, time: int) -> Knowledge:
         hearing = {system: Hearing(system, time) for system in SYSTEMS}
         return replace(self.knowledge, control_time=time, processed=time, hearing=hearing, skews={})
+
+
+def _by_then(state: State, time: int) -> State:
+    """What of it had happened by ``time``, under the names by which it is known now."""
+    found = State.of(state.key_type, state.id, (event for event in state if event.time <= time), state.instance_types)
+    for alias, dispute in state.disputes.items():
+        found.learn(alias, dispute)
+    return found
