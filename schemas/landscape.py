@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -19,6 +20,9 @@ def _zone(name: str) -> str:
 
 
 Zone = Annotated[str, AfterValidator(_zone)]
+Pii = Literal["hash", "remove"]
+# What ``pii: hash`` made of a value (``h:k1:`` and a SHA-256 in base32): nobody's number looks like this.
+HASHED = re.compile(r"h:[a-z0-9]{1,16}:[a-z2-7]{51}[aq]")
 
 
 class KeyType(BaseModel):
@@ -35,13 +39,15 @@ class KeyType(BaseModel):
     trim: bool = True
     case: Literal["keep", "upper", "lower"] = "keep"
     leading_zeros: Literal["keep", "drop"] = "keep"
-    pii: Literal["hash", "remove"] | None = None
+    pii: Pii | None = None
     customer_knows: bool = False
     reuse_after: Duration | None = None
     says: str = ""
 
     def normalise(self, value: str) -> str:
-        """The form under which values meet: ``" 0001234 "`` and ``"1234"``."""
+        """The form under which values meet: ``" 0001234 "`` and ``"1234"``. What was hashed already is in that form."""
+        if self.pii == "hash" and HASHED.fullmatch(value):
+            return value
         if self.trim:
             value = value.strip()
         if self.case != "keep":
@@ -49,6 +55,15 @@ class KeyType(BaseModel):
         if self.leading_zeros == "drop":
             value = value.lstrip("0") or "0"
         return value
+
+
+class Attribute(BaseModel):
+    """How an attribute is treated everywhere. ``pii``: hash or remove before anything leaves the machine. What holds for a key
+    type holds for an attribute of its name too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pii: Pii | None = None
 
 
 class System(BaseModel):
@@ -98,6 +113,7 @@ class Landscape(BaseModel):
 
     zone: Zone = "UTC"
     keys: dict[Name, KeyType] = Field(default_factory=dict)
+    attributes: dict[Name, Attribute] = Field(default_factory=dict)
     systems: dict[Name, System] = Field(default_factory=dict)
     calendars: dict[str, Calendar] = Field(default_factory=dict)
     tolerate: Annotated[float, Field(ge=0, le=1)] = 0.001
@@ -116,6 +132,11 @@ class Landscape(BaseModel):
     def normalisers(self) -> dict[str, Callable[[str], str]]:
         """Key type to `KeyType.normalise`, for those who send and know no landscape."""
         return {name: kind.normalise for name, kind in self.keys.items()}
+
+    def personal(self) -> tuple[dict[str, Pii], dict[str, Pii]]:
+        """What is declared ``pii``: key types, and attributes."""
+        keys = {name: kind.pii for name, kind in self.keys.items() if kind.pii}
+        return keys, {name: spec.pii for name, spec in self.attributes.items() if spec.pii}
 
     def normalise(self, key_type: str, value: str) -> str:
         kind = self.keys.get(key_type)

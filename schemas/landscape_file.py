@@ -13,7 +13,7 @@ from schemas.yaml_file import Document, parse_model, read_yaml
 SHIPPED_FLOWS = Path(__file__).parent / "flows"
 SHIPPED_LANDSCAPE = Path(__file__).parent / "landscape.yaml"
 FILE_NAME = "landscape.yaml"
-_TABLES = ("keys", "systems", "calendars")
+_TABLES = ("keys", "attributes", "systems", "calendars")
 
 
 def landscape_files(dirs: Iterable[Path]) -> list[Path]:
