@@ -238,18 +238,18 @@ class LineDecoder:
         fault = "the line is too long" if length > MAX_LINE else ""
         if not end and not self._ended:
             fault = fault or TORN
-        if end and not fault and line.endswith(self._return):
-            line = line[: -len(self._return)]
         group, bounds = self._group, self._layout.multiline
-        if group is None or bounds is None or bounds.begins(self._utf8(line)):
+        if bounds is None:
+            records.append(self._record(begin, self._offset, number, self._bare(line), fault))
+        elif group is None or bounds.begins(self._utf8(self._bare(line))):
             if group is not None:
                 records.append(self._grouped(group))
-            if bounds is None:
-                records.append(self._record(begin, self._offset, number, line, fault))
-            else:
-                self._group = _Group(begin, self._offset, number, line, fault)
+            self._group = _Group(begin, self._offset, number, line, fault)
         else:
             group.add(line, self._offset, fault, bounds)
+
+    def _bare(self, line: bytes) -> bytes:
+        return line.removesuffix(self._return)
 
     def _utf8(self, line: bytes) -> bytes:
         if self._encoding == "utf-8":
@@ -257,23 +257,26 @@ class LineDecoder:
         return line.decode(self._encoding, "replace").encode("utf-8", "replace")
 
     def _grouped(self, group: _Group) -> Record:
-        raw = self._end.join(group.lines)
+        raw = self._bare(self._end.join(group.lines))
         return self._record(group.begin, group.end, group.number, raw, group.fault)
 
     def _record(self, begin: int, end: int, number: int, raw: bytes, fault: str) -> Record:
         if fault:
-            return Record(begin, end, number, (Unreadable(number, fault, raw[:MAX_RAW]),) if raw.strip() else ())
+            blank = fault == TORN and not raw.strip()
+            return Record(begin, end, number, () if blank else (Unreadable(number, fault, raw[:MAX_RAW]),))
         try:
             text = raw.decode(self._encoding)
         except UnicodeError:
             return Record(begin, end, number, (Unreadable(number, f"bytes that are not {self._encoding}", raw),))
         if not text or text.isspace():
             return Record(begin, end, number, ())
+        if self._group is not None:
+            text = text.replace("\r\n", "\n")
         return Record(begin, end, number, self._layout.items(text, raw, number))
 
 
 class _Group:
-    """Lines that are one record as far as they came, without CRs, bounded; where it is too large, with its beginning only."""
+    """Lines that are one record as far as they came, bounded; where it is too large, with its beginning only."""
 
     __slots__ = ("begin", "count", "end", "fault", "lines", "number")
 
