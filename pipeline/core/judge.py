@@ -13,9 +13,10 @@ from pipeline.core.path import Path, build, hops_of
 from pipeline.core.plan import plan_of
 from pipeline.core.seen import Seen, attribute_text
 from pipeline.core.state import State
-from pipeline.core.straight import completed
+from pipeline.core.straight import straight
+from pipeline.core.straight_open import earliest
 from schemas.flow import Flow
-from schemas.verdict import Drop, Evidence, Finding, Status, Verdict, Wait
+from schemas.verdict import Drop, Evidence, Finding, Status, Verdict
 
 _WORST = {Status.FAILED: 0, Status.LOST: 1, Status.STALLED: 2, Status.UNKNOWN: 3}
 _MAX_EVIDENCE = 100
@@ -27,7 +28,7 @@ def judge(state: State, flow: Flow, knowledge: Knowledge, *, detail: bool = True
     ``detail``: with hops, edges, and the evidence also where nothing is wrong. They do not bear on the rest, and cost a third.
     """
     plan = plan_of(flow)
-    if not detail and (verdict := completed(state, plan, knowledge)) is not None:
+    if not detail and (verdict := straight(state, plan, knowledge)) is not None:
         return verdict
     path = build(state, plan, knowledge)
     review = Review(state, plan, path, knowledge, detail=detail)
@@ -90,7 +91,7 @@ def _verdict(
     detail: bool,
     excluded: bool = False,
 ) -> Verdict:
-    path = review.path
+    path, table = review.path, review.table
     known = bool(path.visits or path.contested)
     ended = None
     if status is Status.COMPLETED or status is Status.CLOSED:
@@ -108,33 +109,13 @@ def _verdict(
         findings=findings,
         evidence=_evidence(path, state, drops, findings) if wrong or detail else (),
         completeness=review.prover.completeness() if wrong else (),
-        waits=_waits(review) if review.table.waits else (),
+        waits=earliest(table.waits, review.prover, review.knowledge.control_time) if table.waits else (),
         hops=hops_of(path) if detail else (),
         edges=tuple(review.edges),
         excluded=excluded,
         value=amount,
         currency=currency,
     )
-
-
-def _waits(review: Review) -> tuple[Wait, ...]:
-    """The earliest of each system is enough: judging again then returns the next.
-
-    One that has passed already is no wait: the worker would never come to rest. But a silent system's clock stands still, and
-    its waits come due on control time: there the earliest is what its return would change, and the earliest that control time
-    has not reached is when to look again.
-    """
-    now = review.knowledge.control_time
-    first: dict[tuple[str, bool], Wait] = {}
-    for wait in review.table.waits:
-        hearing = review.prover.hearing(wait.system)
-        if hearing.clock > wait.time:
-            continue
-        key = (wait.system, hearing.silent and wait.time < now)
-        known = first.get(key)
-        if known is None or wait.time < known.time:
-            first[key] = wait
-    return tuple(sorted(first.values()))
 
 
 def _evidence(path: Path, state: State, drops: tuple[Drop, ...], findings: tuple[Finding, ...]) -> tuple[Evidence, ...]:

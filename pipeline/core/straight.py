@@ -3,7 +3,7 @@
 Most transactions end so, and judging one by the whole of §6 takes seven times as long. Law: where this module answers, it
 answers what ``judge`` would; whatever is the least unusual it leaves to it (None). A law test holds the two together.
 
-What a flow asks is worked out once (``straight_way``).
+What a flow asks is worked out once (``straight_way``); what one that is not yet at its end waits for says ``straight_open``.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ from __future__ import annotations
 from pipeline.core.hearing import Knowledge
 from pipeline.core.plan import Plan
 from pipeline.core.state import State
+from pipeline.core.straight_open import waits_of
 from pipeline.core.straight_way import Rule, Straight, way_of
 from schemas.errors import Invalid
 from schemas.times import parse_time
-from schemas.verdict import Status, Verdict
+from schemas.verdict import Status, Verdict, Wait
 from schemas.wire import Observed
 
 _MOST = 64
 _ARRIVALS = frozenset(("received", "started"))
+_NOWHERE: frozenset[int] = frozenset()
 
 
 class Seen:
     """What a transaction's events come to. ``done``: slot to µs; ``named``: key type to instance to number; ``telling``: events
     with attributes that bear on the verdict; ``begun``: the event by which its start was done; ``single``: no step has more than
-    one instance."""
+    one instance; ``under_way``: slots at which it arrived and that it has not left."""
 
-    __slots__ = ("begun", "done", "named", "single", "telling")
+    __slots__ = ("begun", "done", "named", "single", "telling", "under_way")
 
     def __init__(self, pers: tuple[str, ...]):
         self.done: dict[int, int] = {}
@@ -34,15 +36,16 @@ class Seen:
         self.telling: list[Observed] = []
         self.begun: Observed | None = None
         self.single = True
+        self.under_way: frozenset[int] = _NOWHERE
 
 
-def completed(state: State, plan: Plan, knowledge: Knowledge) -> Verdict | None:
-    """The verdict without hops, edges and evidence, if the transaction went straight to its end."""
+def straight(state: State, plan: Plan, knowledge: Knowledge) -> Verdict | None:
+    """The verdict without hops, edges and evidence, if the transaction went straight to its end, or as far as it is."""
     way = way_of(plan)
     if way is None or state.bounded or knowledge.baselines or state.standings or (way.once and state.disputes):
         return None
     events = list(state.events.values())
-    if len(events) > _MOST or way.names.isdisjoint([event.step for event in events]):
+    if not events or len(events) > _MOST:
         return None
     skews = knowledge.skews
     if skews and any((event.source, event.epoch) in skews for event in events):
@@ -50,11 +53,24 @@ def completed(state: State, plan: Plan, knowledge: Knowledge) -> Verdict | None:
     seen = _read(events, way)
     if seen is None:
         return None
+    if way.names.isdisjoint([event.step for event in events]):
+        return _open(state, plan, way, events, seen, knowledge)
     size, ends = way.size, way.ends
-    if not (_plain(way, seen) if seen.single else all(_settled(rule, seen, size) for rule in way.rules)):
+    if seen.under_way or not (
+        _plain(way, seen) if seen.single else all(_settled(rule, seen, size) for rule in way.rules)
+    ):
         return None
     ended = [time for slot, time in seen.done.items() if slot % size in ends]
     return _verdict(events, way, seen, max(ended)) if ended else None
+
+
+def _open(
+    state: State, plan: Plan, way: Straight, events: list[Observed], seen: Seen, knowledge: Knowledge
+) -> Verdict | None:
+    if not seen.single or not _plain(way, seen, partly=True):
+        return None
+    waits = waits_of(state, plan, way, seen, knowledge)
+    return None if waits is None else _verdict(events, way, seen, None, Status.IN_PROGRESS, waits)
 
 
 def _read(events: list[Observed], way: Straight) -> Seen | None:
@@ -90,15 +106,16 @@ def _read(events: list[Observed], way: Straight) -> Seen | None:
             return None
         if not telling.isdisjoint(event.attributes):
             seen.telling.append(event)
-    if arrived and not all(_departed(slot, time, way, done) for slot, time in arrived):
-        return None
+    if arrived:
+        if not all(slot not in done or _departed(done[slot], slot, time, way) for slot, time in arrived):
+            return None
+        seen.under_way = frozenset([slot for slot, _ in arrived if slot not in done])
     return None if seen.telling and _excluded(seen, way) else seen
 
 
-def _departed(slot: int, time: int, way: Straight, done: dict[int, int]) -> bool:
+def _departed(at: int, slot: int, time: int, way: Straight) -> bool:
     """Whether what arrived was done later; a start, which comes after nothing, in the time that it may take itself."""
-    at = done.get(slot)
-    return at is not None and time <= at and (slot != way.start or at <= time + way.patience)
+    return time <= at and (slot != way.start or at <= time + way.patience)
 
 
 def _excluded(seen: Seen, way: Straight) -> bool:
@@ -107,14 +124,15 @@ def _excluded(seen: Seen, way: Straight) -> bool:
     return bool(exclude) and any(not exclude.keys().isdisjoint(event.attributes) for event in seen.telling)
 
 
-def _plain(way: Straight, seen: Seen) -> bool:
-    """``_settled`` for every step where none has more than one instance, as most orders have: three times as fast."""
+def _plain(way: Straight, seen: Seen, *, partly: bool = False) -> bool:
+    """``_settled`` for every step where none has more than one instance, as most orders have: three times as fast. ``partly``: what
+    is owed may still come."""
     done, named = seen.done, seen.named
     for rule in way.rules:
         place, _, owed, start, before, within, due, number, counted = rule
         time = done.get(place)
         if time is None:
-            if owed:
+            if owed and not partly:
                 return False
             continue
         if (number is not None or counted) and not _as_many(rule, seen, 1):
@@ -125,7 +143,7 @@ def _plain(way: Straight, seen: Seen) -> bool:
         for prior, prior_owed, per, every in before:
             at = done.get(prior)
             if at is None:
-                if (every and named[per or ""]) or (prior_owed and not every):
+                if (every and named[per or ""]) or (prior_owed and (partly or not every)):
                     return False
                 continue
             if first < 0 or at < first:
@@ -198,7 +216,10 @@ def _promised(rule: Rule, seen: Seen) -> int:
     return min(times, default=1 << 62)
 
 
-def _verdict(events: list[Observed], way: Straight, seen: Seen, ended: int) -> Verdict | None:
+def _verdict(
+    events: list[Observed], way: Straight, seen: Seen, ended: int | None, status: Status = Status.COMPLETED,
+    waits: tuple[Wait, ...] = (),
+) -> Verdict | None:  # fmt: skip
     flow, amount, currency = way.flow, None, ""
     if flow.value is not None:
         told = seen.begun.attributes if seen.begun is not None else {}
@@ -212,10 +233,11 @@ def _verdict(events: list[Observed], way: Straight, seen: Seen, ended: int) -> V
     return Verdict(
         flow=flow.flow,
         version=flow.version,
-        status=Status.COMPLETED,
+        status=status,
         started_at=min(times),
         last_at=max(times),
         ended_at=ended,
+        waits=waits,
         value=amount,
         currency=currency,
     )

@@ -48,7 +48,8 @@ class Rule(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Straight:
     """A flow's straight way. ``kinds``: by step, without those whose mere presence is unusual. ``size``: how many places there
-    are. ``ends``: places. ``telling``: attributes that bear on the verdict. ``patience``: µs that the start may take itself."""
+    are. ``ends``: places. ``telling``: attributes that bear on the verdict. ``patience``: µs that the start may take itself.
+    ``lapsing``: time alone may end it."""
 
     flow: Flow
     kinds: dict[str, Kind]
@@ -61,6 +62,7 @@ class Straight:
     pers: tuple[str, ...]
     telling: frozenset[str]
     once: bool
+    lapsing: bool
 
 
 _WAYS: dict[int, tuple[Plan, Straight | None]] = {}
@@ -103,6 +105,7 @@ def _work_out(plan: Plan) -> Straight | None:
         pers=tuple(sorted({step.per for step in plan.order if step.per is not None})),
         telling=frozenset(asked | set(plan.flow.exclude)) - {""},
         once=bool(plan.once),
+        lapsing=any(step.spec.lapses is not None for step in plan.order),
     )
 
 
