@@ -14,11 +14,14 @@ from typing import Any
 from collectors.inputs.record import Input, Row, Unreadable
 from collectors.mapper import Mapper
 from collectors.mapping_file import MappingFile
+from collectors.personal import Guard
 from schemas.errors import Invalid
 from schemas.event import Event
 from schemas.times import EARLIEST, format_time
 from tracer.emitter import Emitter
+from tracer.keyring import NoKey
 from tracer.keys import Normalise
+from tracer.privacy import Privacy
 from tracer.sinks.contract import Sink
 
 LEAST_BAD = 100
@@ -30,7 +33,8 @@ _BREATH = 500
 class Tally:
     """What a run did. ``read``: records; each gave events, or faults, or (``without``) none of the conditions held.
 
-    ``quarantined``: faults; a record has one per event that could not be made. ``epoch``, ``through``: µs.
+    ``quarantined``: faults; a record has one per event that could not be made. ``withheld``: those of which no byte was sent, as
+    they may hold personal data. ``epoch``, ``through``: µs.
     """
 
     epoch: int
@@ -38,6 +42,7 @@ class Tally:
     read: int = 0
     events: int = 0
     quarantined: int = 0
+    withheld: int = 0
     without: int = 0
     first_fault: str = ""
 
@@ -51,6 +56,7 @@ class Loader:
         clock: µs; what an epoch and "now" are.
         transaction_types: key types by which records are placed (the landscape's).
         normalise: key type to the form under which its values meet (the landscape's).
+        privacy: what is personal; it leaves this machine hashed, or not at all.
     """
 
     def __init__(
@@ -60,12 +66,14 @@ class Loader:
         clock: Callable[[], int],
         transaction_types: Iterable[str] = (),
         normalise: Normalise | None = None,
+        privacy: Privacy | None = None,
     ) -> None:
         self._file = file
         self._sink = sink
         self._clock = clock
         self._types = tuple(transaction_types)
         self._normalise = normalise
+        self._privacy = privacy or Privacy()
 
     def load(
         self,
@@ -83,19 +91,25 @@ class Loader:
             progress: called now and then.
 
         Raises:
-            Invalid: the source does not fit the mapping, ends in the middle, or is mostly bad; ``through`` makes no sense.
+            Invalid: the source does not fit the mapping, ends in the middle, or is mostly bad; ``through`` makes no sense; there
+                is no key by which to hash what is personal.
             Unavailable: the source or the log is away.
         """
         epoch = self._clock()
         tally = Tally(epoch, self._through(source, through, since, epoch))
         if source.columns is not None:
             self._file.check_columns(source.columns)
-        mapping = self._file.mapping
+        mapping, mapper = self._file.mapping, Mapper(self._file.mapping)
+        guard = Guard(self._privacy, mapper, source.columns or ())
+        try:
+            guard.require()
+        except NoKey as error:
+            raise Invalid(str(error)) from None
         emitter = Emitter(
             self._sink, mapping.mapping, epoch, mapping.systems(), self._clock,
             since=since, transaction_types=self._types, normalise=self._normalise, load=True,
         )  # fmt: skip
-        self._send(source, emitter, tally, progress)
+        _Run(source, mapper, guard, emitter, tally).read(progress)
         if not emitter.systems:
             raise self._file.mistake("no record names a system, so there is none to vouch for", "events.0.system")
         emitter.goodbye("closed", tally.through)
@@ -111,44 +125,53 @@ class Loader:
             raise Invalid(reason, file=source.name)
         return through
 
-    def _send(self, source: Input, emitter: Emitter, tally: Tally, progress: Callable[[Tally], None]) -> None:
-        mapper = Mapper(self._file.mapping)
-        systems = dict.fromkeys(emitter.systems)
-        for row in source:
+
+class _Run:
+    """One source on its way through."""
+
+    def __init__(self, source: Input, mapper: Mapper, guard: Guard, emitter: Emitter, tally: Tally):
+        self._source, self._mapper, self._guard = source, mapper, guard
+        self._emitter, self._tally = emitter, tally
+        self._systems = dict.fromkeys(emitter.systems)
+
+    def read(self, progress: Callable[[Tally], None]) -> None:
+        tally = self._tally
+        for row in self._source:
             tally.read += 1
             if isinstance(row, Unreadable):
-                self._set_aside(row, row.reason, source, emitter, tally)
+                self._set_aside(row, row.reason)
             else:
-                self._row(row, mapper, source, emitter, tally, systems)
+                self._row(row)
             if tally.read % _BREATH == 0:
-                emitter.tick()
+                self._emitter.tick()
                 progress(tally)
-        emitter.systems = tuple(systems)
+        self._emitter.systems = tuple(self._systems)
         progress(tally)
 
-    def _row(
-        self, row: Row, mapper: Mapper, source: Input, emitter: Emitter, tally: Tally, systems: dict[str, None]
-    ) -> None:
-        events, faults = mapper.map(row.fields)
-        for event in events:
+    def _row(self, row: Row) -> None:
+        events, faults = self._mapper.map(row.fields)
+        for event, form in zip(events, self._guard.clear(row, map(wire_form, events)).events, strict=True):
             try:
-                emitter.emit(wire_form(event))
+                self._emitter.emit(form)
             except ValueError as error:
-                self._set_aside(row, f"{event.step}: {error}", source, emitter, tally)
+                self._set_aside(row, f"{event.step}: {error}")
             else:
-                tally.events += 1
-                systems[event.system] = None
+                self._tally.events += 1
+                self._systems[event.system] = None
         for fault in faults:
-            self._set_aside(row, str(fault), source, emitter, tally)
-        tally.without += not events and not faults
+            self._set_aside(row, str(fault), fault.field)
+        self._tally.without += not events and not faults
 
-    def _set_aside(self, row: Row | Unreadable, reason: str, source: Input, emitter: Emitter, tally: Tally) -> None:
-        told = str(Invalid(reason, file=source.name, line=row.line))
-        emitter.set_aside(row.payload(), told, f"{self._file.mapping.mapping}:{row.line}")
+    def _set_aside(self, row: Row | Unreadable, reason: str, field: str = "") -> None:
+        tally = self._tally
+        told = str(Invalid(self._guard.reason(reason, row, field), file=self._source.name, line=row.line))
+        body, withheld = self._guard.aside(row, f"{self._source.name}:{row.line}")
+        self._emitter.set_aside(body, told, f"{self._emitter.source}:{row.line}")
         tally.quarantined += 1
+        tally.withheld += withheld
         tally.first_fault = tally.first_fault or told
         if tally.quarantined >= LEAST_BAD and tally.quarantined > tally.events:
-            emitter.flush()
+            self._emitter.flush()
             raise Invalid(
                 f"stopped after {tally.read} records: {tally.quarantined} faults and {tally.events} events, "
                 f"so the mapping does not seem to fit. The first: {tally.first_fault}"

@@ -23,6 +23,7 @@ from schemas.flow import Flow, Flows
 from schemas.flow_file import load_flows
 from schemas.landscape import Landscape
 from schemas.landscape_file import SHIPPED_FLOWS, load_landscape
+from tracer.keyring import KeyRing
 from tracer.sinks.memory import wall_clock
 from tracer.sinks.sqlite_file import path_of
 
@@ -41,6 +42,17 @@ class App:
         folders = [SHIPPED_FLOWS, *([self.config.flows] if self.config.flows else [])]
         landscape = load_landscape(folders)
         return load_flows(folders, landscape), landscape
+
+    def keyring(self, *, create: bool = False) -> KeyRing:
+        """Keys by which personal data is hashed: the environment's, and with an embedded log those kept beside it.
+
+        ``create``: make one there where there is none at all; for those who send. Raises ``Invalid`` for what is no key.
+        """
+        try:
+            folder = path_of(self.config.log_url).parent if self.config.embedded_log else None
+            return KeyRing.read(self.config.env, folder, create=create)
+        except ValueError as error:
+            raise Invalid(str(error)) from None
 
     @contextmanager
     def log(self) -> Iterator[Log]:
@@ -91,7 +103,7 @@ class App:
         """What answers read from."""
         flows, landscape = self.definitions()
         with self.store(create=False) as store:
-            yield Bench(store, flows, landscape, self.clock, self.published)
+            yield Bench(store, flows, landscape, self.clock, self.published, self.keyring())
 
     def published(self) -> list[Flow]:
         """The flows that control holds; none where the log cannot be read, for answers rest on the store alone."""

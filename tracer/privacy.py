@@ -47,6 +47,9 @@ class Personal:
     def __bool__(self) -> bool:
         return bool(self.values) or self.opaque
 
+    def joined(self, other: Personal) -> Personal:
+        return Personal({**self.values, **other.values}, self.opaque or other.opaque)
+
 
 class Payload(NamedTuple):
     """What may be sent of a record that made no event. ``withheld``: it is a placeholder, and the bytes themselves must be kept
@@ -93,14 +96,16 @@ class Privacy:
         name = name.casefold()
         return rules.get(name) or rules.get(name.rpartition(".")[2])
 
+    def to_hash(self, names: Iterable[str] | None = None) -> list[str]:
+        """Those of ``names`` (None: of all rules) that are to be hashed, sorted."""
+        return sorted({name for name in (self._rules if names is None else names) if self.rule(name) == HASH})
+
     def require(self, names: Iterable[str] | None = None) -> None:
         """At the start: there is a key if one of ``names`` (None: of all rules) is to be hashed. Raises `NoKey`."""
-        if self.ring:
-            return
-        asked = [name for name in (self._rules if names is None else names) if self.rule(name) == HASH]
-        if asked:
+        asked = self.to_hash(names)
+        if asked and not self.ring:
             raise NoKey(
-                f"{', '.join(sorted(set(asked)))}: declared pii: hash, and there is no key to hash by; "
+                f"{', '.join(asked)}: declared pii: hash, and there is no key to hash by; "
                 "set LASTSEEN_PII_KEY=ID:SECRET (openssl rand -hex 32 makes a secret)"
             )
 
@@ -125,9 +130,7 @@ class Privacy:
         given = list(events)
         if not self._rules:
             return [dict(event) for event in given]
-        known = self.found(given)
-        if personal is not None:
-            known.values.update(personal.values)
+        known = self.found(given) if personal is None else self.found(given).joined(personal)
         return [self._applied(event, known) for event in given]
 
     def _applied(self, event: Mapping[str, Any], known: Personal) -> dict[str, Any]:
@@ -182,9 +185,6 @@ class Privacy:
             events: those that were made of it; their keys and attributes.
             record: its fields, nested or not: those that are named as a rule says.
             named: (key type or attribute, value of a field that it is read from), whatever that field is called.
-
-        Raises:
-            NoKey: something is to be hashed, and there is no key.
         """
         known = Personal()
         if not self._rules:
@@ -229,10 +229,8 @@ class Privacy:
         text = as_text(value).strip()
         if not text or self.ring.knows(text):
             return
-        if self.rule(name) == HASH and not self.ring:
-            raise NoKey(f"{name}: declared pii: hash, and there is no key to hash by; set LASTSEEN_PII_KEY=ID:SECRET")
         known.opaque = known.opaque or len(text) < redaction.SHORTEST
-        known.values[text] = self._hashed(name, text) if self.rule(name) == HASH else REMOVED
+        known.values[text] = self._hashed(name, text) if self.ring and self.rule(name) == HASH else REMOVED
 
     # Texts and bytes
 
@@ -272,6 +270,8 @@ class Privacy:
         clean = redaction.bytes_without(raw, personal.values)
         if clean is None:
             return self._placeholder(raw, place)
+        if len(raw) >= limit:  # cut off already, maybe in the middle of a value
+            clean = clean[: max(0, limit - max(4096, *(6 * len(value) for value in personal.values)))]
         if self._mail is not None:
             clean = redaction.MAIL_BYTES.sub(lambda found: self._address(redaction.unquoted(found[0])).encode(), clean)
         return Payload(clean[:limit], False)

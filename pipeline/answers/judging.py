@@ -23,6 +23,7 @@ from schemas.joined import address
 from schemas.landscape import Landscape
 from schemas.verdict import VERDICT, Drop, DropKind, Finding, FindingKind, Status, Verdict, Witness
 from schemas.wire import Observed
+from tracer.keyring import KeyRing
 
 CHUNK = 500
 
@@ -31,13 +32,14 @@ CHUNK = 500
 class Bench:
     """``store``: where facts are read; ``flows``: those given, and once `learn` was needed those published; ``clock``: µs now,
     for words like "2 hours ago" and for nothing else; ``published``: reads the flows that were published, which takes time,
-    so only where something rests on a flow that was not given."""
+    so only where something rests on a flow that was not given; ``ring``: keys under which personal data is looked for."""
 
     store: Reader
     flows: Flows
     landscape: Landscape
     clock: Callable[[], int]
     published: Callable[[], Iterable[Flow]] = tuple
+    ring: KeyRing = field(default_factory=KeyRing)
     _learnt: bool = field(default=False, init=False)
 
     def learn(self) -> None:

@@ -12,8 +12,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from collectors.inputs import open_input
 from collectors.loader import Loader, Tally
+from collectors.mapper import Mapper
 from collectors.mapping import Mapping
 from collectors.mapping_file import MappingFile, read_mapping
+from collectors.personal import Guard, privacy_of
 from pipeline.app import App
 from pipeline.cli.common import app_of, typed
 from pipeline.cli.options import moment
@@ -25,6 +27,7 @@ from pipeline.store.contract import Store
 from schemas.flow import Flows
 from schemas.landscape import Landscape
 from schemas.times import EARLIEST, format_time
+from tracer.privacy import Privacy
 
 
 @click.command()
@@ -47,6 +50,9 @@ def load(source: str, mapping_path: Path, through: str, since: str) -> None:
     The mapping says which fields are keys, times and attributes, and which record makes which event. What makes none is set
     aside with its line and the reason (lastseen quarantine). Loading again changes nothing. Where no lastseen up and no
     worker reads the folder, what was loaded is judged at once.
+
+    What the landscape declares ``pii`` is hashed or taken out on the way, by the key in LASTSEEN_PII_KEY; with the embedded log a
+    key is made where there is none, and kept beside it.
 
     The password of a database comes from LASTSEEN_SOURCE_PASSWORD, never from the URL.
     """
@@ -77,12 +83,27 @@ def _load(
     opened = open_input(source, file.mapping, app.clock, app.config.env)
     sink = log.producer()
     try:
-        loader = Loader(file, sink, app.clock, landscape.transaction_types(), landscape.normalisers())
+        loader = Loader(
+            file,
+            sink,
+            app.clock,
+            landscape.transaction_types(),
+            landscape.normalisers(),
+            _privacy(app, file, landscape),
+        )
         with _progress("reading") as show:
             return loader.load(opened, through=through, since=since, progress=lambda tally: show(_counts(tally)))
     finally:
         opened.close()
         sink.close()
+
+
+def _privacy(app: App, file: MappingFile, landscape: Landscape) -> Privacy:
+    """A key is made only for a mapping that needs one."""
+    privacy = privacy_of(landscape, app.keyring())
+    if privacy.ring or not Guard(privacy, Mapper(file.mapping)).hashes:
+        return privacy
+    return privacy_of(landscape, app.keyring(create=True))
 
 
 def _print(mapping: Mapping, tally: Tally) -> None:
@@ -93,6 +114,11 @@ def _print(mapping: Mapping, tally: Tally) -> None:
     if tally.quarantined:
         out.print(plain(f"first fault: {tally.first_fault}", "yellow"))
         out.print(plain(f"all of them: {typed('quarantine list')}"), soft_wrap=True)
+    if tally.withheld:
+        said = (
+            f"{tally.withheld} of them stay where they stand, as they may hold personal data: only their place was sent"
+        )
+        out.print(plain(said, "dim"), soft_wrap=True)
     out.print(plain(f"complete through {format_time(tally.through)}", "dim"))
 
 
