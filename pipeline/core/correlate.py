@@ -244,6 +244,19 @@ class Standing(NamedTuple):
     state: str
 
 
+# Of an alias with a single claim, by role and whether it is shared.
+_ALONE = {
+    ("alias", False): Standing(True, False, CLEAR),
+    ("alias", True): Standing(True, True, CLEAR),
+    ("shared", False): Standing(True, True, CLEAR),
+    ("shared", True): Standing(True, True, CLEAR),
+    ("weak", False): Standing(True, False, CLEAR),
+    ("weak", True): Standing(True, False, CLEAR),
+    ("", False): Standing(False, False, CLEAR),
+    ("", True): Standing(False, False, CLEAR),
+}
+
+
 @dataclass(slots=True)
 class Claims:
     """All claims of one alias: (transaction, by, at) to (state, shared, version). Merging keeps the greatest version."""
@@ -260,6 +273,11 @@ class Claims:
 
     def resolve(self, transaction_type: str, role: Role) -> dict[Transaction, Standing]:
         """What the alias is to each transaction of a type that claims it, or did, or of which a person said something."""
+        only = self.only
+        if only is not None:
+            # Most aliases have one claimant, and nobody ever disputed them.
+            transaction, shared = only
+            return {transaction: _ALONE[role.joins, shared]} if transaction[0] == transaction_type else {}
         own, others, named, decisions = self._sorted(transaction_type)
         broken, accepted = _decided(decisions)
         if accepted and role.joins != "shared":
@@ -282,6 +300,14 @@ class Claims:
         else:
             standing.update(dict.fromkeys(own | others, Standing(True, True, CLEAR)))
         return standing
+
+    @property
+    def only(self) -> tuple[Transaction, bool] | None:
+        """Who claims it, and whether by sharing, where that is all that was ever said of it; else None."""
+        if len(self.found) != 1:
+            return None
+        ((transaction, by, _), (state, shared, _)), *_ = self.found.items()
+        return (transaction, shared) if state == CLAIMED and by != DECISION else None
 
     def _sorted(
         self, transaction_type: str

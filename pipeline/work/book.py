@@ -200,6 +200,8 @@ class Book:
         """
         for alias in dict.fromkeys((*keeps, *links)):
             page = self._pages[alias]
+            if not page.kept and page.claims.only is not None:
+                continue  # Most links: nothing is kept, nobody else is concerned.
             arrived = {row.id for row in keeps.get(alias, ())}
             rows = links.get(alias, ())
             claimants = {(row.key_type, row.transaction_id) for row in rows}
