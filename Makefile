@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 SEEDS  ?= 1000
 
-.PHONY: setup demo test check bench simulate soak schemas clean
+.PHONY: setup demo test peers check bench simulate soak schemas clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -20,6 +20,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
+
+# Real clients for tests/peers, into .cache: two to four minutes for the first time on a machine, then seconds.
+peers: setup
+	$(BIN)/python -m tests.peers.install
 
 check: setup
 	$(BIN)/ruff check .
