@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.answers.forms import forms, require_key
 from pipeline.core.generations import number_of
 from pipeline.errors import Invalid
 from pipeline.store.accounts import FORGOTTEN
@@ -16,6 +17,7 @@ from schemas import wire
 from schemas.joined import Forget, address, encode_lines, parts
 from schemas.landscape import Landscape
 from schemas.times import format_time
+from tracer.keyring import KeyRing
 from tracer.record import EVENTS, Record
 
 COLUMNS = ("where", "rows", "left")
@@ -23,70 +25,91 @@ COLUMNS = ("where", "rows", "left")
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What the store holds of a key. ``transactions``: those that go whole; ``naming``: others, out of whose events the name is
-    taken. ``rows``: table to how many rows are concerned; ``marked``: whether its return is refused already."""
+    """What the store holds of a key. ``keys``: the same in every form in which it may be kept, as a hash by one key or another.
 
-    key: Key
+    ``transactions``: those that go whole; ``naming``: others, out of whose events the name is taken. ``rows``: table to how many
+    rows are concerned; ``marked``: whether its return is refused already.
+    """
+
+    keys: tuple[Key, ...]
     transactions: tuple[Transaction, ...] = ()
     naming: tuple[Transaction, ...] = ()
     rows: Mapping[str, int] = field(default_factory=dict)
     marked: bool = False
 
     @property
+    def key(self) -> Key:
+        return self.keys[0]
+
+    @property
     def total(self) -> int:
         return sum(self.rows.values())
 
 
-def key_of(store: Store, landscape: Landscape, text: str) -> Key:
-    """``type:value``, or a value that is known as one type of key only; in the landscape's normal form. Raises ``Invalid``."""
+def keys_of(store: Store, landscape: Landscape, ring: KeyRing, text: str) -> tuple[Key, ...]:
+    """``type:value``, or a value that is known as one type of key only, in every form that is to be forgotten.
+
+    Of a type that is ``pii: hash`` these are its hashes by every key that we have; the plain value, which the word would carry into
+    the log, only where the store holds it. Raises ``Invalid``.
+    """
     kind, value = parts(text.strip())
-    if kind in landscape.keys:
-        normal = landscape.normalise(kind, value)
-        if not normal or not value.strip():
-            raise Invalid(f"nothing is left of {text[:60]!r} when normalised", field="KEY")
-        return kind, normal
+    if kind not in landscape.keys:
+        kind, value = _known_as(store, landscape, ring, text), text
+    elif not landscape.normalise(kind, value) or not value.strip():
+        raise Invalid(f"nothing is left of {text[:60]!r} when normalised", field="KEY")
+    require_key(landscape, ring, kind, value, "KEY")
+    *hashed, last = [(kind, form) for form in forms(landscape, ring, kind, value)]
+    if hashed and not holdings(store, landscape, (last,)).total:
+        return tuple(hashed)
+    return (*hashed, last)
+
+
+def _known_as(store: Store, landscape: Landscape, ring: KeyRing, text: str) -> str:
     found = {
         row.key_type
         for name in landscape.keys
-        for row in store.find_keys(landscape.normalise(name, text), name)
+        for form in forms(landscape, ring, name, text)
+        for row in store.find_keys(form, name)
     }  # fmt: skip
     if len(found) == 1:
-        return (one := found.pop()), landscape.normalise(one, text)
+        return found.pop()
     known = ", ".join(sorted(landscape.keys))
     if not found:
         raise Invalid(
             f"nothing is known by {text[:60]!r}; to forget it nonetheless write TYPE:VALUE, of the types {known}",
             field="KEY",
         )
-    forms = " or ".join(address(kind, text.strip()[:60]) for kind in sorted(found))
-    raise Invalid(f"{text[:60]!r} is known as several things: write {forms}", field="KEY")
+    told = " or ".join(address(kind, text.strip()[:60]) for kind in sorted(found))
+    raise Invalid(f"{text[:60]!r} is known as several things: write {told}", field="KEY")
 
 
-def holdings(store: Store, landscape: Landscape, key: Key) -> Holdings:
-    """What there is of it now. These are scans: seconds among millions of events."""
-    own = key[0] in landscape.transaction_types()
-    named = {(row.transaction_type, row.transaction_id) for row in store.find_keys(key[1], key[0])}
-    named.update(store.late_with(key))
-    if own and (store.row_counts([key]) or store.load_tombstones([key])):
-        named.add(key)
-    goes = sorted(one for one in named if not own or (one[0], number_of(one[1])) == key)
+def holdings(store: Store, landscape: Landscape, keys: tuple[Key, ...]) -> Holdings:
+    """What there is of it now, ``keys`` being forms of one. These are scans: seconds among millions of events."""
+    kind, own = keys[0][0], keys[0][0] in landscape.transaction_types()
+    named: set[Transaction] = set()
+    for key in keys:
+        named.update((row.transaction_type, row.transaction_id) for row in store.find_keys(key[1], kind))
+        named.update(store.late_with(key))
+        if own and (store.row_counts([key]) or store.load_tombstones([key])):
+            named.add(key)
+    goes = sorted(one for one in named if not own or (one[0], number_of(one[1])) in keys)
     naming = sorted(named - set(goes))
-    spec = landscape.keys[key[0]]
-    pattern = pattern_of([key[1]], any_case=spec.case != "keep", zeros=spec.leading_zeros == "drop")
-    kept = {(row.alias_type, row.alias, row.id) for row in store.kept_with(key)}
-    kept.update((*key, row.id) for row in store.load_kept([key])[key])
+    spec = landscape.keys[kind]
+    values = [value for _, value in keys]
+    pattern = pattern_of(values, any_case=spec.case != "keep", zeros=spec.leading_zeros == "drop")
+    kept = {(row.alias_type, row.alias, row.id) for key in keys for row in store.kept_with(key)}
+    kept.update((*key, row.id) for key, rows in store.load_kept(keys).items() for row in rows)
     rows = {
         **store.row_counts(goes),
         "events of others": sum(
-            event.keys.get(key[0]) == key[1] for found in store.load_events(naming).values() for event in found
+            event.keys.get(kind) in values for found in store.load_events(naming).values() for event in found
         ),
         "kept": len(kept),
         "quarantine": len(quarantined(store, pattern)),
         "tombstones": len(store.load_tombstones(goes)),
     }
-    return Holdings(
-        key, tuple(goes), tuple(naming), {name: count for name, count in rows.items() if count}, _marked(store, key)
-    )
+    counted = {name: count for name, count in rows.items() if count}
+    return Holdings(keys, tuple(goes), tuple(naming), counted, all(_marked(store, key) for key in keys))
 
 
 def _marked(store: Store, key: Key) -> bool:
@@ -99,12 +122,15 @@ def salts(store: Store) -> list[str]:
     return sorted({row.digest.split(":")[1] for row in store.tombstones([FORGOTTEN])})
 
 
-def words(store: Store, key: Key, partitions: int, by: str = "", why: str = "") -> list[Record]:
+def words(store: Store, keys: Iterable[Key], partitions: int, by: str = "", why: str = "") -> list[Record]:
     """The word, for every partition: each has its own part of what is kept, and no worker sees another's."""
     salt = next(iter(salts(store)), "") or new_salt()
-    body = encode_lines([Forget(address(*key), salt, by=by, why=why)])
     headers = ((wire.KIND, b"forget"),)
-    return [Record(EVENTS, address(*key).encode(), body, headers, number) for number in range(partitions)]
+    found = []
+    for key in keys:
+        body = encode_lines([Forget(address(*key), salt, by=by, why=why)])
+        found += [Record(EVENTS, address(*key).encode(), body, headers, number) for number in range(partitions)]
+    return found
 
 
 def report(before: Holdings, after: Holdings, at: int, log_keeps: int | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from pipeline.answers.forms import forms, require_key
 from pipeline.answers.judging import Bench
 from pipeline.answers.lookup import key_types
 from pipeline.core.correlate import (
@@ -80,7 +81,7 @@ class Page:
 
 
 def named(bench: Bench, text: str, what: str) -> Alias:
-    """``type:value`` as a person writes it, in the landscape's normal form. Raises ``Invalid`` naming ``what``."""
+    """``type:value`` as a person writes it, in the form in which it is kept. Raises ``Invalid`` naming ``what``."""
     kind, value = parts(text.strip())
     kind = kind.strip()
     if not kind or not value.strip():
@@ -90,7 +91,12 @@ def named(bench: Bench, text: str, what: str) -> Alias:
     known = key_types(bench)
     if kind not in known:
         raise Invalid(f"no key type {kind[:60]!r}; there are {', '.join(sorted(known)) or 'none'}", field=what)
-    return kind, bench.landscape.normalise(kind, value)
+    require_key(bench.landscape, bench.ring, kind, value, what)
+    aliases = [(kind, form) for form in forms(bench.landscape, bench.ring, kind, value)]
+    if len(aliases) == 1:
+        return aliases[0]
+    links, kept = bench.store.load_links(aliases), bench.store.load_kept(aliases)
+    return next((alias for alias in aliases if links[alias] or kept[alias]), aliases[0])
 
 
 def page(bench: Bench, alias: Alias) -> Page:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pipeline.answers.answer import Answer, SaidAnswer, answer, claims, history, known_by, place
 from pipeline.answers.changes import Change, Telling, changes, correction
 from pipeline.answers.explain import Explanation, explain, unexplained
+from pipeline.answers.forms import forms
 from pipeline.answers.judging import Bench, chunks, is_stand_in, known_through, stand_in, stored_verdict
 from pipeline.answers.words import Clock, Names
 from pipeline.core.hearing import Knowledge
@@ -82,14 +83,13 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
 
 def find(bench: Bench, value: str, key_type: str = "") -> list[Transaction]:
     """Transactions that ``value`` names, in the form in which each key type keeps it."""
-    landscape = bench.landscape
     normal = [form for _, form in forms_of(bench, value, key_type)]
-    forms = dict.fromkeys((*normal, *(() if key_type else (value.strip(),))))
+    asked = dict.fromkeys((*normal, *(() if key_type else (value.strip(),))))
     found = {
         (row.transaction_type, row.transaction_id): None
-        for form in forms
+        for form in asked
         for row in bench.store.find_keys(form, key_type)
-        if landscape.normalise(row.key_type, value) == row.value
+        if row.value in forms(bench.landscape, bench.ring, row.key_type, value)
     }
     return list(found)
 
@@ -102,7 +102,8 @@ def forms_of(bench: Bench, value: str, key_type: str = "") -> list[Alias]:
         types = key_types(bench)
     if key_type and key_type not in types:
         raise Invalid(f"no key type {key_type[:60]!r}; there are {', '.join(sorted(types)) or 'none'}")
-    return [(kind, bench.landscape.normalise(kind, value)) for kind in ([key_type] if key_type else types)]
+    asked = [key_type] if key_type else types
+    return [(kind, form) for kind in asked for form in forms(bench.landscape, bench.ring, kind, value)]
 
 
 def key_types(bench: Bench) -> dict[str, None]:

@@ -41,15 +41,16 @@ def forget(key: str, yes: bool, dry_run: bool, why: str, wait: int, form: str) -
 
     KEY is written TYPE:VALUE, as customer:VINET or order:10248; the type can be left out where only one has the value. All
     transactions that carry it go whole, with what is kept under their numbers and what is in quarantine. Of transactions of
-    another kind that carry an order's number only that number goes. Salted hashes stay, by which its return is refused.
+    another kind that carry an order's number only that number goes. Salted hashes stay, by which its return is refused. Of what the
+    landscape declares pii: hash, the plain value finds what is kept as a hash, by every key in LASTSEEN_PII_KEY.
 
     Exit code 1 if something is left (a worker that does not run, a bug).
     """
     app = app_of()
     _, landscape = app.definitions()
     with app.store(create=False) as store, app.log() as log:
-        one = erasure.key_of(store, landscape, key)
-        before = erasure.holdings(store, landscape, one)
+        forms = erasure.keys_of(store, landscape, app.keyring(), key)
+        before = erasure.holdings(store, landscape, forms)
         _preview(before)
         if dry_run:
             if form == "json":
@@ -59,10 +60,10 @@ def forget(key: str, yes: bool, dry_run: bool, why: str, wait: int, form: str) -
             raise Invalid("nothing was deleted")
         env = app.config.env
         by = env.get("LOGNAME") or env.get("USER") or env.get("USERNAME") or ""
-        _say(log, erasure.words(store, one, log.partitions(), by, why))
+        _say(log, erasure.words(store, forms, log.partitions(), by, why))
         if app.config.embedded_log and app.config.embedded_store:
             drain_if_free(app, log, store)
-        after = _after(lambda: erasure.holdings(store, landscape, one), wait)
+        after = _after(lambda: erasure.holdings(store, landscape, forms), wait)
         report = erasure.report(before, after, app.clock(), log.retention())
     click.echo(as_json(report)) if form == "json" else _print(report)
     if not report["done"]:

@@ -7,7 +7,9 @@ from typing import Any
 import click
 from rich.table import Table
 
+from pipeline.answers.forms import no_key
 from pipeline.answers.inert import as_json
+from pipeline.answers.judging import Bench
 from pipeline.answers.lookup import Found, list_answers, list_rows
 from pipeline.answers.lookup import lookup as look
 from pipeline.answers.report_render import amount_text
@@ -59,9 +61,17 @@ def lookup(value: str, key_type: str, as_of: str, limit: int, form: str, fail_on
             show_held(console() if form == "table" else err(), one, bench.landscape, then or bench.clock())
     if not found and not kept:
         err().print(plain(_nothing(value, key_type, bench.landscape)))
+        for reason in filter(
+            None, (no_key(bench.landscape, bench.ring, kind, value) for kind in _kinds(bench, key_type))
+        ):
+            err().print(plain(f"{reason}."), soft_wrap=True)
     if not found:
         leave(FINDINGS)
     check_fail_on(fail_on, (one.verdict.status.value for one in found))
+
+
+def _kinds(bench: Bench, key_type: str) -> list[str]:
+    return [key_type] if key_type else list(bench.landscape.keys)
 
 
 def _nothing(value: str, key_type: str, landscape: Landscape) -> str:
