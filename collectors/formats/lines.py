@@ -20,6 +20,10 @@ from collectors.inputs.record import MAX_RAW, Unreadable
 
 MAX_LINE = 4 * 1024 * 1024
 """Bytes; no event may exceed 256 KiB anyway."""
+MAX_MATCHED = 256 * 1024
+"""Bytes of a record, or of a line's beginning, that a pattern is tried on."""
+MAX_PROGRAM = 3000
+"""Instructions of a pattern: 24,000 of them took 5 s for 64 KiB, linear or not."""
 TORN = "the last line has no end, so it may be torn"
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 # Stateful, or no text at all: a line cannot be cut out of them by its end.
@@ -63,12 +67,15 @@ def linear(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False
     try:
-        return re2.compile(pattern, options)  # type: ignore[no-untyped-call]
+        compiled = re2.compile(pattern, options)  # type: ignore[no-untyped-call]
     except re2.error as error:
         told = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
         if "(?" in told or "escape" in told:
             told += "; look-arounds and back references are not supported, since they can take for ever"
         raise ValueError(f"the pattern cannot be read: {told[:300]}") from None
+    if compiled.programsize > MAX_PROGRAM:
+        raise ValueError("the pattern is too large: its counted repetitions multiply")
+    return compiled
 
 
 Encoding = Annotated[str, AfterValidator(known_encoding)]
@@ -96,9 +103,12 @@ class Multiline(BaseModel):
     def _pattern(self) -> Any:
         return linear(self.starts if self.starts is not None else self.continues or "")
 
-    def begins(self, line: bytes) -> bool:
-        """Whether a line, UTF-8 without its end, begins a record."""
-        return (self._pattern.search(line) is not None) == (self.starts is not None)
+    def begins(self, line: bytes, fault: str) -> bool:
+        """Whether a line, UTF-8 without its end, begins a record. Of a torn one only what ``starts`` it tells so: what would
+        continue the last may have been cut off."""
+        if fault == TORN and self.starts is None:
+            return False
+        return (self._pattern.search(line[:MAX_MATCHED]) is not None) == (self.starts is not None)
 
 
 class LineFormat(BaseModel):
@@ -241,7 +251,7 @@ class LineDecoder:
         group, bounds = self._group, self._layout.multiline
         if bounds is None:
             records.append(self._record(begin, self._offset, number, self._bare(line), fault))
-        elif group is None or bounds.begins(self._utf8(self._bare(line))):
+        elif group is None or bounds.begins(self._utf8(self._bare(line)), fault):
             if group is not None:
                 records.append(self._grouped(group))
             self._group = _Group(begin, self._offset, number, line, fault)
