@@ -1,0 +1,165 @@
+"""CloudEvents 1.0: a message in binary mode (attributes in headers, ``ce-`` over HTTP, ``ce_`` over Kafka), structured mode
+(``application/cloudevents+json``) or batched mode; a file of one structured event a line.
+
+Fields: the attributes under their own names (``id``, ``source``, ``type``, ``time``, ``subject``, extensions) and ``data``: JSON as
+it is nested, text, or of other bytes ``data_base64``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import unquote
+
+from collectors.formats.contract import Item
+from collectors.formats.json import value_of
+from collectors.formats.lines import LineFormat
+from collectors.inputs.record import Row, Unreadable, as_json
+
+STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+REQUIRED = ("id", "source", "specversion", "type")
+MAX_BATCH = 50_000
+_QUOTED = re.compile(r'"(.*)"\s*', re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+class CloudEventsFormat(LineFormat):
+    """It has no options of its own. A message whose headers say nothing is read as structured or batched mode."""
+
+    self_ending: ClassVar[bool] = True
+
+    def items(self, text: str, raw: bytes, line: int) -> tuple[Item, ...]:
+        return tuple(item._replace(line=line) for item in _structured(text, raw))
+
+    def message(self, body: bytes, headers: Mapping[str, str]) -> list[Item]:
+        media, charset = _media(headers.get("content-type", ""))
+        if media in (STRUCTURED, BATCH):
+            return _structured(_text(body, charset), body)
+        if any(name[:3] in ("ce-", "ce_") for name in headers):
+            return [_binary(body, headers, media, charset)]
+        if media.startswith("application/cloudevents"):
+            return [Unreadable(1, f"{media[:80]!r} is not read; JSON is", body)]
+        return _structured(_text(body, charset), body)
+
+    def identity(self, item: Item) -> str | None:
+        """By the specification ``source`` and ``id`` together name one event, however often it is delivered."""
+        return f"{item.fields['source']} {item.fields['id']}" if isinstance(item, Row) else None
+
+
+def _media(told: str) -> tuple[str, str]:
+    """Media type and charset."""
+    media, *options = told.split(";")
+    for option in options:
+        name, _, value = option.partition("=")
+        if name.strip().lower() == "charset":
+            return media.strip().lower(), value.strip().strip('"')
+    return media.strip().lower(), "utf-8"
+
+
+def _is_json(media: str) -> bool:
+    return not media or media.endswith(("/json", "+json"))
+
+
+def _text(body: bytes, charset: str) -> str | None:
+    """None for bytes that are no text in it."""
+    try:
+        return body.decode(charset).removeprefix("\ufeff")
+    except (UnicodeError, LookupError, ValueError):
+        return None
+
+
+def _binary(body: bytes, headers: Mapping[str, str], media: str, charset: str) -> Item:
+    fields: dict[str, Any] = {}
+    for name, value in headers.items():
+        if name.startswith("ce-"):
+            fields[name[3:]] = _decoded(value)
+        elif name.startswith("ce_"):
+            fields[name[3:]] = value
+    if "content-type" in headers:
+        fields["datacontenttype"] = headers["content-type"]
+    try:
+        if body:
+            fields |= _data(body, media, charset)
+        return _checked(fields, None)
+    except ValueError as error:
+        return Unreadable(1, str(error), body or as_json(fields))
+
+
+def _decoded(value: str) -> str:
+    """A header's value over HTTP: within quotes backslashes escape, and percent signs encode UTF-8."""
+    quoted = _QUOTED.fullmatch(value)
+    return unquote(_ESCAPED.sub(r"\1", quoted[1]) if quoted else value)
+
+
+def _data(body: bytes, media: str, charset: str) -> dict[str, Any]:
+    """``data`` of bytes, by what they are said to be. Raises ``ValueError``."""
+    text = _text(body, charset)
+    if _is_json(media):
+        if text is None:
+            raise ValueError(f"data is not {charset[:40]!r}, so it is no JSON")
+        return {"data": value_of(text)}
+    if text is not None and "\0" not in text:
+        return {"data": text}
+    return {"data_base64": base64.b64encode(body).decode()}
+
+
+def _structured(text: str | None, raw: bytes) -> list[Item]:
+    """One event, or a batch of them."""
+    if text is None:
+        return [Unreadable(1, "bytes that are not in the encoding they are said to be in", raw)]
+    try:
+        document = value_of(text)
+        if not isinstance(document, list):
+            return [_event(document, raw)]
+    except ValueError as error:
+        return [Unreadable(1, str(error), raw)]
+    if len(document) > MAX_BATCH:
+        return [Unreadable(1, f"a batch of more than {MAX_BATCH} events", raw)]
+    return [_of_batch(number, item) for number, item in enumerate(document, 1)]
+
+
+def _of_batch(number: int, item: Any) -> Item:
+    try:
+        return _event(item, None)._replace(line=number)
+    except ValueError as error:
+        raw = b""
+        with contextlib.suppress(RecursionError, ValueError):
+            raw = json.dumps(item).encode()
+        return Unreadable(number, str(error), raw)
+
+
+def _event(document: Any, raw: bytes | None) -> Row:
+    """Raises ``ValueError``."""
+    if not isinstance(document, dict):
+        raise ValueError("no CloudEvent: its JSON is no object")
+    fields = {name: value for name, value in document.items() if value is not None}
+    encoded = fields.pop("data_base64", None)
+    if encoded is not None:
+        try:
+            data = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            raise ValueError("data_base64 is no base64") from None
+        media, charset = _media(str(fields.get("datacontenttype", "application/octet-stream")))
+        fields |= _data(data, media, charset)
+    return _checked(fields, raw)
+
+
+def _checked(fields: dict[str, Any], raw: bytes | None) -> Row:
+    """Raises ``ValueError`` where it is no CloudEvent of version 1.0."""
+    for name in REQUIRED:
+        value = fields.get(name)
+        if not isinstance(value, str) or not value:
+            raise ValueError(
+                f"no CloudEvent: {name} is missing" if value is None else f"no CloudEvent: {name} is no text"
+            )
+    if fields["specversion"] != "1.0":
+        raise ValueError(f"CloudEvents {fields['specversion'][:20]!r} are not read; 1.0 are")
+    for name, value in fields.items():
+        if name not in ("data", "data_base64") and not isinstance(value, (str, int, bool, float)):
+            raise ValueError(f"no CloudEvent: attribute {name[:40]!r} is no text, number or truth")
+    return Row(1, fields, raw)

@@ -1,0 +1,44 @@
+"""What the OTLP receiver answers, over HTTP as over gRPC."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from collectors.formats.contract import Item
+from collectors.formats.otlp import SIGNAL, OtlpFormat
+from collectors.formats.otlp_request import Signal
+from collectors.inputs.record import Unreadable
+
+
+def decoded(layout: OtlpFormat, body: bytes, signal: Signal, *, as_json: bool) -> list[Item]:
+    """A body's records; one unreadable one where it is not of the kind that it is said to be."""
+    items = layout.message(body, {SIGNAL: signal})
+    if as_json and body and body.lstrip()[:1] != b"{":
+        return [Unreadable(1, "not JSON, though its content-type says so", body)]
+    return items
+
+
+def whole(items: list[Item], body: bytes) -> str:
+    """Why nothing of a request can be read, "" where something can: the one item that it gave is the body itself."""
+    if len(items) == 1 and isinstance(items[0], Unreadable) and items[0].raw == body:
+        return items[0].reason
+    return ""
+
+
+def partial(items: list[Item], signal: Signal) -> Message:
+    """The response: how many records were rejected, and why the first."""
+    rejected = [item for item in items if isinstance(item, Unreadable)]
+    reason = rejected[0].reason if rejected else ""
+    if signal == "traces":
+        spans = ExportTraceServiceResponse()
+        if rejected:
+            spans.partial_success.rejected_spans = len(rejected)
+            spans.partial_success.error_message = reason
+        return spans
+    logs = ExportLogsServiceResponse()
+    if rejected:
+        logs.partial_success.rejected_log_records = len(rejected)
+        logs.partial_success.error_message = reason
+    return logs

@@ -1,0 +1,200 @@
+"""What is received waits here, between the threads of a server and the collector's: bounded, and answered once it is settled.
+
+Laws:
+
+- What was taken in (`Received.offer` said True) is handed out once, and its ``answer`` is called once: with None when the log has
+  acknowledged it, with an error when it was given up. A sender that hears nothing sends again; what makes a record the same
+  (`places`) does not depend on how often.
+- What is taken in and not settled is bounded, in requests and in bytes; beyond it `Received.offer` says False, and the sender is
+  told to come again. What is larger than the bound is taken when there is nothing else.
+- ``through`` never passes what waits here, nor the moment at which something was refused, until something was taken in again. That
+  it is asked at all takes a collector's file that says for whom: who sends may go away, and nobody here would know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from collectors.formats.contract import Item
+from collectors.inputs.live import Parcel, Placed
+from collectors.inputs.record import Row, Unreadable, as_json
+from tracer.errors import Unavailable
+
+Answer = Callable[[Exception | None], None]
+MAX_WAITING = 64
+MAX_HELD = 64 * 1024 * 1024
+_PER_ITEM = 2_000
+"""Bytes that a decoded record takes beside its own: a row of twenty fields measured 1.8 KB."""
+
+
+class Received:
+    """The queue. Its server's threads `offer`; the collector's `take`.
+
+    Args:
+        clock: microseconds now.
+        max_waiting: requests that may be taken in and not settled. max_held: bytes of them.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], int],
+        *,
+        max_waiting: int = MAX_WAITING,
+        max_held: int = MAX_HELD,
+    ) -> None:
+        self._clock = clock
+        self._max_waiting = max_waiting
+        self._max_held = max_held
+        self._news = threading.Condition()
+        self._waiting: deque[Parcel] = deque()
+        self._open: dict[int, tuple[int, Answer]] = {}
+        self._held = 0
+        self._next = 0
+        self._blocked: int | None = None
+        self._closed = False
+        self.counts: Counter[str] = Counter()
+        """Cumulative: ``received`` records; ``refused`` requests, by `refused` and why; ``dropped`` datagrams; ``gone`` senders."""
+
+    def offer(
+        self, items: list[Placed], size: int, name: str, answer: Answer = lambda _: None, stream: str = ""
+    ) -> bool:
+        """Take it in, if there is room. ``size``: bytes as received."""
+        cost = size + _PER_ITEM * len(items)
+        with self._news:
+            if self._closed or (
+                self._open and (len(self._open) >= self._max_waiting or self._held + cost > self._max_held)
+            ):
+                self._refuse()
+                return False
+            number, self._next = self._next, self._next + 1
+            self._held += cost
+            self._open[number] = cost, answer
+            self._blocked = None
+            self.counts["received"] += len(items)
+            self._waiting.append(
+                Parcel(stream, items, name, self._clock(), settle=lambda error: self._settled(number, error))
+            )
+            self._news.notify()
+        return True
+
+    def reserve(self, size: int) -> bool:
+        """Room for bytes that are still being read. False where there is none; what was reserved must be given back (`free`)."""
+        with self._news:
+            if self._closed or (self._held and self._held + size > self._max_held):
+                self._refuse()
+                return False
+            self._held += size
+            return True
+
+    def free(self, size: int) -> None:
+        with self._news:
+            self._held -= size
+
+    def has_room(self) -> bool:
+        """Whether it makes sense to read on."""
+        with self._news:
+            return not self._closed and len(self._open) < self._max_waiting and self._held < self._max_held
+
+    def blocked(self) -> None:
+        """A reader stopped for want of room: what came meanwhile is not known."""
+        with self._news:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        if self._blocked is None:
+            self._blocked = self._clock()
+
+    def refused(self, why: str, count: int = 1) -> None:
+        """Count what was not taken in; for ``sources`` and for the audit."""
+        with self._news:
+            self.counts["refused"] += count
+            self.counts[f"refused: {why}"] += count
+
+    def count(self, what: str, count: int = 1) -> None:
+        with self._news:
+            self.counts[what] += count
+
+    def take(self, timeout: float) -> list[Parcel]:
+        """All that waits, waiting up to ``timeout`` seconds for the first."""
+        with self._news:
+            self._news.wait_for(lambda: self._waiting or self._closed, timeout)
+            parcels = list(self._waiting)
+            self._waiting.clear()
+            return parcels
+
+    def through(self) -> int:
+        with self._news:
+            known = [self._clock()]
+            if self._waiting:
+                known.append((self._waiting[0].known or 0) - 1)
+            if self._blocked is not None:
+                known.append(self._blocked - 1)
+            return min(known)
+
+    def _settled(self, number: int, error: Exception | None) -> None:
+        with self._news:
+            cost, answer = self._open.pop(number, (0, _nothing))
+            self._held -= cost
+        answer(error)
+
+    def close(self) -> None:
+        """Nothing more is taken in; what is not settled is given up, and its senders are told so."""
+        with self._news:
+            self._closed = True
+            self._waiting.clear()
+            answers = [answer for _, answer in self._open.values()]
+            self._open.clear()
+            self._news.notify_all()
+        for answer in answers:
+            answer(Unavailable("the collector is stopping"))
+
+
+def _nothing(_: Exception | None) -> None:
+    """A parcel that was settled already, or given up when the input was closed."""
+
+
+def places(items: Iterable[Item], identity: Callable[[Item], str | None] | None, key: str = "") -> list[Placed]:
+    """A place for each record, the same whenever it is sent again: what it says of itself (``identity``), else the request's own
+    key (``key``) and its number in it, else its content, equal ones in one request counted."""
+    seen: Counter[str] = Counter()
+    placed = []
+    for number, item in enumerate(items):
+        own = identity(item) if identity is not None else None
+        if own is None and key:
+            own = f"{key}#{number}"
+        place = readable(own) if own is not None else f"sha256:{digest(item)}"
+        seen[place] += 1
+        placed.append(Placed(place if seen[place] == 1 else f"{place}#{seen[place]}", item))
+    return placed
+
+
+def readable(text: str) -> str:
+    """A place as it is, or hashed where it is long or holds what an id must not."""
+    if len(text) <= 150 and text.isascii() and text.isprintable():
+        return text
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digest(item: Item) -> str:
+    content: bytes
+    if isinstance(item, Unreadable) or item.raw is not None:
+        content = item.raw
+    else:
+        content = as_json(item.fields if isinstance(item, Row) else item.event)
+    return hashlib.sha256(content).hexdigest()[:40]
+
+
+def identity_of(layout: Any) -> Callable[[Item], str | None] | None:
+    """A format's own ``identity``, where it has one: what the sender itself says makes a record one."""
+    found: Callable[[Item], str | None] | None = getattr(layout, "identity", None)
+    return found
+
+
+def event_identity(item: Item) -> str | None:
+    """The id of an event that brings its own."""
+    event: Mapping[str, Any] = getattr(item, "event", {})
+    return str(event["id"]) if event.get("id") else None
