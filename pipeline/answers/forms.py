@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pipeline.errors import Invalid
+from pipeline.store.contract import Reader
 from schemas.landscape import HASHED, Landscape
-from tracer.keyring import VARIABLE, KeyRing
+from tracer.keyring import VARIABLE, KeyRing, hashed_by
+
+MAX_PROBES = 100
 
 
 def forms(landscape: Landscape, ring: KeyRing, key_type: str, value: str) -> tuple[str, ...]:
@@ -37,3 +40,24 @@ def require_key(landscape: Landscape, ring: KeyRing, key_type: str, value: str, 
     """Raises ``Invalid`` where a plain value of this type could be found only by a key that is not here."""
     if reason := no_key(landscape, ring, key_type, value):
         raise Invalid(reason, field=field)
+
+
+def missing_keys(store: Reader, ring: KeyRing, key_type: str) -> list[str]:
+    """Ids of keys that made hashes of this type which the store holds, and that are not here: by them nothing is found."""
+    ids: list[str] = []
+    begin = "h:"
+    for _ in range(MAX_PROBES):
+        value = store.key_from(key_type, begin, "h;")
+        if not value:
+            break
+        id_ = hashed_by(value)
+        begin = f"h:{id_};" if id_ else f"{value}\0"
+        if id_ and id_ not in ring.ids:
+            ids.append(id_)
+    return ids
+
+
+def missing_words(key_type: str, ids: list[str]) -> str:
+    """The same in a sentence."""
+    many = "keys" if len(ids) > 1 else "key"
+    return f"some of what is kept as {key_type} was hashed by the {many} {', '.join(ids)}, not known here: add to {VARIABLE}"

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pipeline.answers import erasure
 from pipeline.answers.erasure import Holdings
+from pipeline.answers.forms import is_hashed, missing_keys, missing_words
 from pipeline.answers.inert import as_json
 from pipeline.answers.words import count
 from pipeline.cli.common import FINDINGS, app_of, leave
@@ -44,12 +45,15 @@ def forget(key: str, yes: bool, dry_run: bool, why: str, wait: int, form: str) -
     another kind that carry an order's number only that number goes. Salted hashes stay, by which its return is refused. Of what the
     landscape declares pii: hash, the plain value finds what is kept as a hash, by every key in LASTSEEN_PII_KEY.
 
-    Exit code 1 if something is left (a worker that does not run, a bug).
+    Exit code 1 if something is left (a worker that does not run, a bug), or may be, as a key by which it was hashed is missing.
     """
     app = app_of()
     _, landscape = app.definitions()
     with app.store(create=False) as store, app.log() as log:
         forms = erasure.keys_of(store, landscape, app.keyring(), key)
+        missing = missing_keys(store, app.keyring(), forms[0][0]) if is_hashed(landscape, forms[0][0]) else []
+        if missing:
+            err().print(plain(missing_words(forms[0][0], missing), "bold red"), soft_wrap=True)
         before = erasure.holdings(store, landscape, forms)
         _preview(before)
         if dry_run:
@@ -64,9 +68,9 @@ def forget(key: str, yes: bool, dry_run: bool, why: str, wait: int, form: str) -
         if app.config.embedded_log and app.config.embedded_store:
             drain_if_free(app, log, store)
         after = _after(lambda: erasure.holdings(store, landscape, forms), wait)
-        report = erasure.report(before, after, app.clock(), log.retention())
+        report = {**erasure.report(before, after, app.clock(), log.retention()), "keys_missing": missing}
     click.echo(as_json(report)) if form == "json" else _print(report)
-    if not report["done"]:
+    if missing or not report["done"]:
         leave(FINDINGS)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from pipeline.answers.forms import no_key
+from pipeline.answers.forms import is_hashed, missing_keys, missing_words
 from pipeline.answers.inert import as_json
 from pipeline.answers.judging import Bench
 from pipeline.answers.lookup import Found, list_answers, list_rows
@@ -59,19 +59,20 @@ def lookup(value: str, key_type: str, as_of: str, limit: int, form: str, fail_on
         kept = held(bench, value, key_type, then)
         for one in kept:
             show_held(console() if form == "table" else err(), one, bench.landscape, then or bench.clock())
+        missing = [] if found or kept else _missing(bench, key_type)
     if not found and not kept:
         err().print(plain(_nothing(value, key_type, bench.landscape)))
-        for reason in filter(
-            None, (no_key(bench.landscape, bench.ring, kind, value) for kind in _kinds(bench, key_type))
-        ):
-            err().print(plain(f"{reason}."), soft_wrap=True)
+        for said in missing:
+            err().print(plain(f"{said}."), soft_wrap=True)
     if not found:
         leave(FINDINGS)
     check_fail_on(fail_on, (one.verdict.status.value for one in found))
 
 
-def _kinds(bench: Bench, key_type: str) -> list[str]:
-    return [key_type] if key_type else list(bench.landscape.keys)
+def _missing(bench: Bench, key_type: str) -> list[str]:
+    """Of which kinds not all could be looked for, as a key by which they were hashed is not here."""
+    kinds = [kind for kind in bench.landscape.keys if key_type in ("", kind) and is_hashed(bench.landscape, kind)]
+    return [missing_words(kind, ids) for kind in kinds if (ids := missing_keys(bench.store, bench.ring, kind))]
 
 
 def _nothing(value: str, key_type: str, landscape: Landscape) -> str:

@@ -326,6 +326,11 @@ class Reader(Takeover, Accounts, Protocol):
         """Exact matches of the value; of any type for ``key_type`` ""."""
         ...
 
+    def key_from(self, key_type: str, begin: str, end: str) -> str:
+        """The smallest value of a key type in [begin, end), by its bytes, by which a transaction is found; "" where there is none.
+        No scan: a range is asked."""
+        ...
+
     def keys_of(self, transactions: Sequence[Transaction]) -> list[KeyRow]: ...
     def flips(self, transaction: Transaction) -> list[FlipRow]:
         """By flow and number."""

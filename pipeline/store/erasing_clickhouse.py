@@ -23,6 +23,8 @@ WHERE kind IN {{kinds:Array(String)}}"""
 _NUMBERS = f"SELECT DISTINCT toString(source), epoch, seq FROM events WHERE {_OF} AND seq > 0"
 _LINKS_TO = f"""SELECT {tables.LINKS.select} FROM links WHERE {_OF} ORDER BY version DESC, state DESC, shared DESC
 LIMIT 1 BY alias_type, alias, key_type, transaction_id, `by`, at"""
+_KEY_FROM = """SELECT value FROM keys WHERE value >= {begin:String} AND value < {end:String} AND key_type = {key_type:String}
+ORDER BY value LIMIT 1"""
 _SPELT = "position(body, {plain:String}) > 0 OR position(body, {json:String}) > 0"
 _KEPT_WITH = f"SELECT {tables.KEPT.select} FROM kept WHERE {_SPELT}"
 _LATE_WITH = f"""SELECT DISTINCT toString(key_type), transaction_id, body, source, epoch, recorded_at, via FROM late_events
@@ -95,6 +97,10 @@ class ClickHouseErasing(ClickHouseRetention):
                 for table in ("keys_by_transaction", "keys"):
                     condition = f"key_type = {{name:String}} AND value = {{value:String}} AND {_OF_KEYS}"
                     self._delete(table, condition, parameters, erase=True)
+
+    def key_from(self, key_type: str, begin: str, end: str) -> str:
+        rows = self._client.rows(_KEY_FROM, {"key_type": key_type, "begin": begin, "end": end})
+        return str(rows[0][0]) if rows else ""
 
     def delete_links(self, claims: Sequence[tuple[Alias, Transaction]]) -> None:
         by_claimant: dict[tuple[str, str, str], list[str]] = defaultdict(list)

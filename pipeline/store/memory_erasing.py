@@ -64,6 +64,12 @@ class MemoryErasing(MemoryAccounts, MemoryRetention):
             self._keys.get(key[1], {}).pop((*key, *transaction), None)
             self._keys_of.get(transaction, {}).pop((*key, *transaction), None)
 
+    def key_from(self, key_type: str, begin: str, end: str) -> str:
+        low, high = begin.encode(), end.encode()
+        there: list[str] = [value for value in list(self._keys) if low <= value.encode() < high]
+        of_type = (value for value in there if any(row.key_type == key_type for row in self._keys[value].values()))
+        return min(of_type, key=str.encode, default="")
+
     def delete_links(self, claims: Sequence[tuple[Alias, Transaction]]) -> None:
         self._before("delete_links")
         for alias, transaction in claims:

@@ -62,6 +62,16 @@ def test_claims_are_found_by_transaction_and_deleted_by_alias(store: Store) -> N
     assert [row[:2] for row in store.links_to([ONE])] == [("parcel", "x")]
 
 
+def test_the_smallest_value_of_a_type_in_a_range(store: Store) -> None:  # noqa: F811
+    values = ("h:k1:a", "h:k1:b", "h:k2:a", "h;", "H:k0:a", "größe")
+    store.write_keys([KeyRow("mail", value, *ONE, T) for value in values])
+    store.write_keys([KeyRow("phone", "h:k1:0", *ONE, T)])
+    asked = [("h:", "h;"), ("h:k1:b", "h;"), ("h:k1;", "h;"), ("h:k2;", "h;"), ("g", "h"), ("", "I")]
+    found = [store.key_from("mail", begin, end) for begin, end in asked]
+    assert found == ["h:k1:a", "h:k1:b", "h:k2:a", "", "größe", "H:k0:a"]
+    assert store.key_from("nothing", "", "z") == ""
+
+
 def test_single_events_and_keys_go_and_the_rest_stays(store: Store) -> None:  # noqa: F811
     store.write_events([event("a"), event("b"), event("a", order="2")])
     store.write_late([event("a"), event("l")])
