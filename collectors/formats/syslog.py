@@ -1,7 +1,7 @@
 """Syslog: RFC 5424 with structured data, and RFC 3164 as it is really written, told apart record by record.
 
 Fields: ``protocol`` (``rfc5424``, ``rfc3164``), ``priority``, ``facility`` and ``severity`` (names), ``time``, ``host``, ``app``,
-``pid``, ``msgid``, ``sd.<id>.<name>``, ``message``; what a record does not say is absent.
+``pid``, ``msgid``, ``sd.<id>.<name>``, ``message``; what a record does not say is absent. ``peer``: the address that it came from.
 
 RFC 3164 names no year and no zone. Where it is known when a message was received (the pseudo-header ``received``, which the
 syslog and Kafka inputs set), ``time`` has the year that brings it nearest to that; otherwise it stays as written, ``Oct 11
@@ -33,7 +33,8 @@ FACILITIES = (
 )  # fmt: skip
 SEVERITIES = ("emergency", "alert", "critical", "error", "warning", "notice", "info", "debug")
 RECEIVED = "received"
-"""Pseudo-header: microseconds since 1970 UTC, in digits."""
+PEER = "peer"
+"""Pseudo-headers: microseconds since 1970 UTC, in digits; the sender's address."""
 
 # Every pattern is anchored, and no repetition in it stands within another: they are linear.
 _PRIORITY = re.compile(r"<(\d{1,3})>")
@@ -71,7 +72,7 @@ class SyslogFormat(LineFormat):
         return None if self.content is None else _format(self.content)
 
     def items(self, text: str, raw: bytes, line: int) -> tuple[Item, ...]:
-        return self._read(text, raw, line, None)
+        return self._read(text, raw, line, {}, None)
 
     def message(self, body: bytes, headers: Mapping[str, str]) -> list[Item]:
         """One record, line breaks in it included. RFC 5424 lets a message be no UTF-8: such bytes are replaced."""
@@ -79,10 +80,13 @@ class SyslogFormat(LineFormat):
         text = body.decode(self.encoding, "replace")
         told = headers.get(RECEIVED, "")
         received = int(told) if told.isascii() and told.isdigit() and len(told) < 20 else None
-        return list(self._read(text, body, 1, received)) if text.strip() else []
+        known = {"peer": headers[PEER]} if headers.get(PEER) else {}
+        return list(self._read(text, body, 1, known, received)) if text.strip() else []
 
-    def _read(self, text: str, raw: bytes, line: int, received: int | None) -> tuple[Item, ...]:
-        fields: dict[str, Any] = {}
+    def _read(
+        self, text: str, raw: bytes, line: int, known: Mapping[str, Any], received: int | None
+    ) -> tuple[Item, ...]:
+        fields = dict(known)
         start = _PRIORITY.match(text)
         if start:
             priority = int(start[1])

@@ -99,6 +99,10 @@ class Received:
         with self._news:
             return not self._closed and len(self._open) < self._max_waiting and self._held < self._max_held
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def blocked(self) -> None:
         """A reader stopped for want of room: what came meanwhile is not known."""
         with self._news:
