@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MAX_RANGES = 500
 """Of 20 bytes each, every two seconds while an outage lasts. One outage is mostly one range."""
@@ -24,6 +24,12 @@ class Shed:
     def ranges(self) -> list[list[int]]:
         """``[[first, last], …]``, ascending."""
         return [[first, last] for first, last in zip(self._firsts, self._lasts, strict=True)]
+
+    def restore(self, count: int, ranges: Sequence[tuple[int, int]]) -> None:
+        """What an earlier process of the same epoch had counted; the ranges ascending, and fewer than ``count`` where not all are
+        told."""
+        self.count = count
+        self._firsts, self._lasts = [first for first, _ in ranges], [last for _, last in ranges]
 
     def add(self, numbers: Iterable[int]) -> None:
         """Numbers that were not added before."""

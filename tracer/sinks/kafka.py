@@ -150,6 +150,11 @@ class KafkaSink:
         self._wait(timeout, lambda: all(pending.done for pending in pendings))
         return settled(pendings, self.name)
 
+    def abandon(self) -> None:
+        """In a forked child: connections and threads are the parent's, so nothing here flushes or closes them at exit."""
+        self._producer._unregister_cleanup()
+        self._producer._closed = True
+
     def close(self) -> None:
         self._producer.close(timeout=5)
         self.poll()
