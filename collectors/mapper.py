@@ -12,7 +12,7 @@ from collections.abc import Mapping as Fields
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from collectors.mapping import PLACEHOLDER, Condition, EventSpec, Mapping, Test, Value, text_of
+from collectors.mapping import PLACEHOLDER, Condition, EventSpec, Rules, Test, Value, text_of
 from collectors.values import TimeReader, boolean_of, integer_of, number_of, shown
 from schemas.errors import Invalid
 from schemas.event import MAX_ID, Event, parse_event
@@ -41,28 +41,36 @@ class Mapped(NamedTuple):
 
 
 class Mapper:
-    """Applies one mapping. Pure: equal records give equal events, wherever and in whatever order they stand."""
+    """Applies one mapping. Pure: equal records give equal events, wherever and in whatever order they stand; with rules that have
+    no primary key, equal records at one place."""
 
-    def __init__(self, mapping: Mapping):
+    def __init__(self, mapping: Rules):
         self.mapping = mapping
         self._nulls = frozenset(("", *mapping.nulls))
         self._readers: dict[tuple[object, object], TimeReader] = {}
 
-    def map(self, record: Fields[str, Any]) -> Mapped:
-        """Events of one record, by field name; nested values are reached by dotted names."""
+    def map(self, record: Fields[str, Any], place: str = "", around: int | None = None) -> Mapped:
+        """Events of one record, by field name; nested values are reached by dotted names.
+
+        Args:
+            place: of which ids are made where the rules name no primary key; no other record has it.
+            around: µs, about when the record was written: what a year is taken from where a time names none.
+        """
         events: list[Event] = []
         faults: list[Fault] = []
         try:
-            key = self._primary_key(record)
+            key = self._primary_key(record) if self.mapping.key else ""
+            if not key and not place:
+                raise Invalid("the mapping needs a key: this record has no place that stays")
         except Invalid as error:
             return Mapped([], [Fault(error.reason, error.field or "")])
         for spec in self.mapping.events:
             try:
                 if spec.when is None or self._holds(spec.when, record):
-                    events.append(self._event(spec, key, record))
+                    events.append(self._event(spec, key or place, record, around))
             except Invalid as error:
                 faults.append(Fault(error.reason, error.field or "", spec.label))
-        return Mapped(*_distinct(events, faults))
+        return Mapped(*_distinct(events if key else _numbered(events), faults))
 
     def get(self, record: Fields[str, Any], name: str) -> Any:
         """A field's value, None where there is nothing (no field, null, empty, or a text that means so)."""
@@ -87,13 +95,13 @@ class Mapper:
             for tests in condition.any_of
         )
 
-    def _event(self, spec: EventSpec, key: str, record: Fields[str, Any]) -> Event:
+    def _event(self, spec: EventSpec, key: str, record: Fields[str, Any], around: int | None) -> Event:
         step, phase = self._required(spec.step, record), self._required(spec.phase, record)
-        time = self._time(spec.time, record)
+        time = self._time(spec.time, record, around)
         keys = {name: text for name, value in spec.keys.items() if (text := self._key(value, record))}
-        attributes = {name: self._attribute(value, record) for name, value in spec.attributes.items()}
+        attributes = {name: self._attribute(value, record, around) for name, value in spec.attributes.items()}
         data: dict[str, Any] = {
-            "id": event_id(self.mapping.mapping, key, step, phase, time),
+            "id": event_id(self.mapping.name, key, step, phase, time if self.mapping.key else None),
             "system": self._required(spec.system, record),
             "step": step,
             "phase": phase,
@@ -150,19 +158,21 @@ class Mapper:
     def _key(self, value: Value, record: Fields[str, Any]) -> str | None:
         return self._optional(value, record) if value.optional else self._required(value, record)
 
-    def _time(self, value: Value, record: Fields[str, Any]) -> int:
+    def _time(self, value: Value, record: Fields[str, Any], around: int | None) -> int:
         found = self._raw(value, record)
         if found is None:
             raise Invalid("the time is missing", field=_name(value))
-        return int(self._read(self._reader(value).read, found, _name(value)))
+        reader = self._reader(value)
+        return int(self._read(lambda text: reader.read(text, around), found, _name(value)))
 
-    def _attribute(self, value: Value, record: Fields[str, Any]) -> Any:
+    def _attribute(self, value: Value, record: Fields[str, Any], around: int | None) -> Any:
         found = self._raw(value, record)
         if found is None:
             return None
         name = _name(value)
         if value.type == "time":
-            return format_time(self._read(self._reader(value).read, found, name))
+            reader = self._reader(value)
+            return format_time(self._read(lambda text: reader.read(text, around), found, name))
         if value.type is not None:
             return self._read(_CONVERTERS[value.type], found, name)
         if isinstance(found, Decimal):
@@ -173,7 +183,7 @@ class Mapper:
         formats, zone = value.format or self.mapping.times, value.zone or self.mapping.zone
         reader = self._readers.get((formats, zone))
         if reader is None:
-            reader = TimeReader(formats, parse_zone(zone) if zone else None, self.mapping.ambiguous)
+            reader = TimeReader(formats, parse_zone(zone) if zone else None, self.mapping.ambiguous, self.mapping.year)
             self._readers[formats, zone] = reader
         return reader
 
@@ -185,15 +195,27 @@ class Mapper:
             raise Invalid(error.reason, field=field) from None
 
 
-def event_id(mapping: str, key: str, step: str, phase: str, time: int) -> str:
+def event_id(mapping: str, key: str, step: str, phase: str, time: int | None) -> str:
     """Made of mapping, primary key, step, phase and event time, never of a position: a row has the same ids wherever it
-    stands. Readable, since it is what evidence names; hashed where it would be too long or hold what an id must not."""
-    parts = (mapping.translate(_ESCAPED), key, step.translate(_ESCAPED), phase, format_time(time))
-    readable = ":".join(parts)
+    stands. Of a record without a primary key ``key`` is its place, which no other has, and ``time`` None: what year a time is
+    of may be told otherwise when it is read again. Readable, since it is what evidence names; hashed where it would be too long
+    or hold what an id must not."""
+    parts = (mapping.translate(_ESCAPED), key, step.translate(_ESCAPED), phase)
+    readable = ":".join(parts if time is None else (*parts, format_time(time)))
     if len(readable) <= MAX_ID and readable.isascii() and readable.isprintable():
         return readable
     digest = hashlib.sha256(readable.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{parts[0][:100]}:{digest}" if parts[0].isascii() else digest
+
+
+def _numbered(events: list[Event]) -> list[Event]:
+    """Ids without times: of several events of one step and phase in a record, the further ones are numbered."""
+    seen: dict[str, int] = {}
+    found = []
+    for event in events:
+        seen[event.id] = number = seen.get(event.id, 0) + 1
+        found.append(event if number == 1 else event.model_copy(update={"id": f"{event.id}:{number}"[-MAX_ID:]}))
+    return found
 
 
 def _text(value: object, field: str) -> str:

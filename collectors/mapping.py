@@ -204,37 +204,29 @@ def _encoding(name: str) -> str:
     return name
 
 
-class Mapping(_Model):
-    """How the records of one source become events.
+class Rules(_Model):
+    """How records become events, wherever they come from.
 
-    ``mapping``: the source's name, under which it is heard and from which event ids are made. ``key``: fields of the
-    primary key. ``table`` or ``query`` for a database, ``format`` for a file whose name does not tell it. ``zone``: of
-    times that name none (IANA); without it they are refused. ``ambiguous``: which of the two is meant when clocks are set
-    back. ``times``: formats, tried in order. ``nulls``: texts that mean "nothing there". ``constants``: fields that every
-    record has, before its own.
+    ``key``: fields of the primary key, from which event ids are made; without one they are made of the record's place. ``zone``:
+    of times that name none (IANA); without it they are refused. ``ambiguous``: which of the two is meant when clocks are set
+    back. ``times``: formats, tried in order. ``year``: of times that name none: the one by which they come nearest to when the
+    record was written (``nearest``), the latest by which they are not more than a day after that (``before``), or one year.
+    ``nulls``: texts that mean "nothing there". ``constants``: fields that every record has, before its own.
     """
 
-    mapping: SourceName
-    key: Annotated[tuple[FieldName, ...], BeforeValidator(_several), Field(min_length=1, max_length=20)]
-    table: str | None = None
-    query: str | None = None
-    format: Literal["csv", "jsonl"] | None = None
-    csv: CsvFormat = CsvFormat()
-    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    key: Annotated[tuple[FieldName, ...], BeforeValidator(_several), Field(max_length=20)] = ()
     zone: Zone | None = None
     ambiguous: Literal["earlier", "later", "refuse"] = "earlier"
     times: Formats = ("iso",)
+    year: Literal["nearest", "before"] | Annotated[int, Field(ge=1990, lt=2100)] = "nearest"
     nulls: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
     constants: dict[FieldName, Scalar] = Field(default_factory=dict)
-    events: Annotated[tuple[EventSpec, ...], Field(min_length=1, max_length=100)]
+    events: Annotated[tuple[EventSpec, ...], Field(max_length=100)] = ()
 
-    @model_validator(mode="after")
-    def _coherent(self) -> Mapping:
-        if self.table is not None and self.query is not None:
-            raise ValueError("table and query exclude each other")
-        if self.query is not None and not re.match(r"(?i)\s*(select|with|values)\b", self.query):
-            raise ValueError("query must be a SELECT: a source is only read")
-        return self
+    @property
+    def name(self) -> str:
+        """The source's name, under which it is heard and from which event ids are made."""
+        raise NotImplementedError
 
     def fields(self) -> Iterator[tuple[str, str]]:
         """Every field that is read, with the path of the declaration that reads it; constants are none."""
@@ -250,6 +242,41 @@ class Mapping(_Model):
         """Systems that the mapping can speak for, sorted. A system read from a field counts with its ``map``'s values."""
         words = [word for event in self.events for word in (event.system.constant, *(event.system.map or {}).values())]
         return tuple(sorted({str(word) for word in words if word is not None}))
+
+
+class Mapping(Rules):
+    """How the records of one source that is loaded as a whole become events.
+
+    ``mapping``: the source's name. ``key`` is needed: rows of a list have no place that stays. ``table`` or ``query`` for a
+    database, ``format`` for a file whose name does not tell it.
+    """
+
+    mapping: SourceName
+    key: Annotated[tuple[FieldName, ...], BeforeValidator(_several), Field(min_length=1, max_length=20)]
+    table: str | None = None
+    query: str | None = None
+    format: Literal["csv", "jsonl"] | None = None
+    csv: CsvFormat = CsvFormat()
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    events: Annotated[tuple[EventSpec, ...], Field(min_length=1, max_length=100)]
+
+    @property
+    def name(self) -> str:
+        return self.mapping
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Mapping:
+        if self.table is not None and self.query is not None:
+            raise ValueError("table and query exclude each other")
+        if self.query is not None:
+            only_read(self.query)
+        return self
+
+
+def only_read(query: str) -> None:
+    """Raises ``ValueError`` for what is no SELECT."""
+    if not re.match(r"(?i)\s*(select|with|values)\b", query):
+        raise ValueError("query must be a SELECT: a source is only read")
 
 
 def text_of(value: object) -> str:

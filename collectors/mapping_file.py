@@ -35,8 +35,7 @@ class MappingFile:
 
 
 def read_mapping(path: Path) -> MappingFile:
-    """Raises ``Invalid`` with the first mistake, in the order of the file, and how many more there are. What is missing
-    comes last: it is often there under a misspelt name."""
+    """Raises ``Invalid`` with the first mistake, in the order of the file, and how many more there are."""
     document = read_yaml(path)
     mistakes = list(document.mistakes)
     if not isinstance(document.data, dict) or "mapping" not in document.data:
@@ -46,12 +45,18 @@ def read_mapping(path: Path) -> MappingFile:
     except ValidationError as error:
         mistakes += document.faults(error)
     if mistakes:
-        mistakes = _innermost(mistakes)
-        mistakes.sort(key=lambda mistake: (mistake.reason == "is missing", mistake.line or 0))
-        first = mistakes[0]
-        more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-        raise Invalid(first.reason + more, file=first.file, line=first.line, field=first.field)
+        raise first_of(mistakes)
     return MappingFile(mapping, document)
+
+
+def first_of(mistakes: list[Invalid]) -> Invalid:
+    """The first in the order of the file, and how many more there are. What is missing comes last: it is often there under a
+    misspelt name."""
+    mistakes = _innermost(mistakes)
+    mistakes.sort(key=lambda mistake: (mistake.reason == "is missing", mistake.line or 0))
+    first = mistakes[0]
+    more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    return Invalid(first.reason + more, file=first.file, line=first.line, field=first.field)
 
 
 def _innermost(mistakes: list[Invalid]) -> list[Invalid]:

@@ -18,7 +18,8 @@ Offsets = dict[int, Annotated[int, Field(ge=0)]]
 SourceName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_clean)]
 Number = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 Ranges = Annotated[tuple[tuple[Number, Number], ...], Field(max_length=10_000)]
-Systems = Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
+# None: a source that vouches for nobody, and says only how much it sent.
+Systems = Annotated[tuple[Name, ...], Field(max_length=1000)]
 
 
 class _Control(BaseModel):

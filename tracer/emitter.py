@@ -54,6 +54,11 @@ class Emitter:
         normalise: key type to the form under which its values meet; others go as they are. (Workers normalise again.)
         block: where the queue is full, wait for the log and raise `Unavailable`, rather than shed.
         load: an import: no hello nor markers before `goodbye`, which brings both; implies ``block``.
+
+    Attributes:
+        hold: µs beyond which ``through`` does not go, for who reads what others wrote and has not read all of it; None for no
+            such bound.
+        told: ``through`` of the last marker that the log acknowledged, under any epoch; None before the first.
     """
 
     def __init__(
@@ -84,6 +89,8 @@ class Emitter:
         self._normalise = dict(normalise or {})
         self._load = load
         self._block = block or load
+        self.hold: int | None = None
+        self.told: int | None = None
         self._now = 0
         self._open: dict[int, Batch] = {}
         self._unplaced: deque[tuple[str, bytes, int, int]] = deque()
@@ -265,6 +272,16 @@ class Emitter:
         return self._shed.count
 
     @property
+    def taken(self) -> int:
+        """The last running number that was given under this epoch."""
+        return self._seq
+
+    @property
+    def room(self) -> bool:
+        """Whether another event is taken without waiting for the log, or shedding it."""
+        return self._queued < self._limits.queue_events and self._queued_bytes < self._limits.queue_bytes
+
+    @property
     def accounted(self) -> int:
         """Every running number up to this one was acknowledged or shed. ``sent`` is no such bound: what is sent later to another
         partition may be acknowledged before it."""
@@ -275,12 +292,14 @@ class Emitter:
 
     @property
     def through(self) -> int:
-        """All that became known before this time has been acknowledged; ``delay`` is off it."""
+        """All that became known before this time has been acknowledged; ``delay`` is off it, and ``hold`` not passed."""
         known = [batch.known for batch in self._unacked]
         if self._unplaced:
             known.append(self._unplaced[0][2])
         if self._shed_at is not None:
             known.append(self._shed_at)
+        if self.hold is not None:
+            known.append(min(self.hold, self._time()))
         return min(known, default=self._time()) - self.delay
 
     def tick(self, now: int | None = None) -> None:
@@ -321,6 +340,8 @@ class Emitter:
 
         def heard(ack: Ack) -> None:
             self._measure(ack.append_time - handed)
+            if "through" in value:
+                self.told = max(value["through"], self.told or 0)
             on_ack(ack)
 
         try:
@@ -385,6 +406,7 @@ class Emitter:
             last["through"] = through if self._shed_at is None else min(through, self._shed_at)
         said = [last] if self._hello == "acknowledged" else [self.hello(), last]
         acks = self.sink.produce([control_record(value) for value in said], timeout)
+        self.told = max(last["through"], self.told or 0)
         self._ended = True
         return acks
 

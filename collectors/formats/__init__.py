@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collectors.formats.contract import Decoder, Format, Item, Ready, Record
 
-__all__ = ["FORMATS", "Decoder", "Format", "Item", "Ready", "Record"]
+__all__ = ["FORMATS", "MAKES_EVENTS", "Decoder", "Format", "Item", "Ready", "Record"]
 
 FORMATS = {
     "json": "collectors.formats.json:JsonFormat",
@@ -22,3 +22,6 @@ FORMATS = {
     "syslog": "collectors.formats.syslog:SyslogFormat",
 }
 """By name in a collector's file (``format: json``, `{regex: {pattern: …}}`): module and class (a frozen pydantic model)."""
+
+MAKES_EVENTS = frozenset(("events", "otlp", "cloudevents"))
+"""Formats whose records may be events already: a collector of one needs no ``events`` of its own."""

@@ -46,6 +46,7 @@ class Parcel:
         items: in order.
         name: for messages and quarantine: a path, ``topic[partition]@offset``, a peer's address; without secrets.
         known: µs, when the collector came to know of it; None for now.
+        around: µs, about when it was written, for times that name no year; None for now.
         settle: called once, with None when the log has acknowledged all of it (quarantined items included), or with an error
             when it was given up (the collector is stopping); the sender may send it again then.
     """
@@ -54,6 +55,7 @@ class Parcel:
     items: list[Placed]
     name: str = ""
     known: int | None = None
+    around: int | None = None
     settle: Callable[[Exception | None], None] = field(default=_ignored)
 
 
