@@ -15,6 +15,8 @@ from schemas.verdict import Witness
 
 NEVER = -(2**62)
 FOREVER = 2**62
+# In a wait, in the place of a system: control time itself. No system has an empty name.
+CONTROL = ""
 # A source's clock is corrected, with a finding, where it is off by more than this.
 SKEW_LIMIT = 2_000_000
 
@@ -80,10 +82,12 @@ class Knowledge:
     baselines: Mapping[tuple[str, str, str], Baseline] = field(default_factory=dict)
 
     def of(self, system: str) -> Hearing:
-        """How a system was heard; one of which no source ever spoke by what the landscape assumes."""
+        """How a system was heard; one of which no source ever spoke by what the landscape assumes. ``CONTROL`` is control time."""
         found = self.hearing.get(system)
         if found is not None:
             return found
+        if system == CONTROL:
+            return Hearing(CONTROL, self.control_time)
         spec = self.landscape.systems.get(system)
         if spec is not None and spec.assume == "silent":
             return Hearing(system, NEVER, ((NEVER, FOREVER),), silent=True, unvouched=True)

@@ -77,9 +77,9 @@ class Prover:
         return asked
 
     def named(self) -> list[Asked]:
-        """The last moment at which each system gave the transaction another name. Until its clock has passed that, what is kept
-        under the name may be on its way, by one link after another, also what would meet an obligation long due. Not of a system
-        that is silent: nobody waits for it."""
+        """The last moment at which each system gave the transaction another name, in their order. Until its clock has passed that,
+        what is kept under the name may be on its way, by one link after another, also what would meet an obligation long due. Not
+        of a system that is silent: nobody waits for it."""
         if self._named is None:
             joins = [name for name, spec in self._flow.keys.items() if spec.role in _JOINING]
             skews, renamed = self.knowledge.skews, self.knowledge.renamed
@@ -90,7 +90,9 @@ class Prover:
                     time = min(time, event.recorded_at or time)
                     system = renamed.get(event.system, event.system)
                     last[system] = max(time, last.get(system, time))
-            self._named = [Asked(system, at, at) for system, at in last.items() if not self.hearing(system).silent]
+            self._named = [
+                Asked(system, at, at) for system, at in sorted(last.items()) if not self.hearing(system).silent
+            ]
         return self._named
 
     def heard(self, asked: Iterable[Asked]) -> Proof:

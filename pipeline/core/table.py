@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pipeline.core.ends import Ends
-from pipeline.core.hearing import Knowledge
+from pipeline.core.hearing import CONTROL, Knowledge
 from pipeline.core.path import Key
 from pipeline.core.plan import Plan, StepPlan
 from pipeline.core.point import Point
@@ -76,8 +76,10 @@ class Table:
                 self._drop(owed, Status.FAILED, visits)
                 return None
             self.waits.update(proof.waits)
-            if now > retried and (contested or proof.standing is Standing.DEAF):
-                unknown = proof
+            if contested or proof.standing is Standing.DEAF:
+                if now > retried:
+                    unknown = proof
+                self._by_control(step, retried)
         proof = self._ask(step, instance, at.begin, due)
         self.waits.update(proof.waits)
         if proof.standing is not Standing.WAITING:
@@ -91,6 +93,7 @@ class Table:
                 return None
             if now > due:
                 unknown = proof
+            self._by_control(step, due)
         if unknown is not None:
             return self._unknown(owed, visits, unknown)
         self.pending += 1
@@ -102,9 +105,18 @@ class Table:
         self.waits.update(proof.waits)
         if proof.standing is Standing.DEAF and self.knowledge.control_time > end:
             kind = FindingKind.UNOBSERVED
+        elif proof.standing is Standing.DEAF:
+            self._by_control(step, end)
+            return None
         elif proof.standing is not Standing.PROVEN:
             return None
         return Finding(kind, step.name, step.system, instance)
+
+    def _by_control(self, step: StepPlan, time: int) -> None:
+        """What was not heard is unknown once control time has passed ``time``, wherever clocks stand: a system that has closed
+        sources only has one that stands still (seed 5721). Whoever waits on a silent one is judged on control time anyway."""
+        if self.knowledge.control_time <= time and not self.prover.hearing(step.system).silent:
+            self.waits.add(Wait(CONTROL, time))
 
     # Proof ----------------------------------------------------------------------------------------------------------
 
@@ -139,6 +151,7 @@ class Table:
             self._drop(owed, Status.UNKNOWN, visits, proof.deaf)
         if self.knowledge.control_time <= owed.lost_at:
             self.waits.update(Wait(system, owed.lost_at) for system in (step.system, *proof.deaf))
+            self._by_control(step, owed.lost_at)
         elif not at.assumed:
             self.findings.append(Finding(FindingKind.UNRESOLVED, step.name, step.system, owed.instance))
         if proof.resumed is None:

@@ -28,11 +28,9 @@ class World:
     def __init__(self, flow: Flow, random: Random, start: int):
         self.flow = flow
         self.hearing = Cases(flow, random).hearing(start)
-        # Who has a gap is at control time: §6 has it unknown by control time, which is no clock to wait for.
-        self.lag = {
-            system: random.choice((0, 10 * SECOND, HOUR)) if not heard.deaf else 0
-            for system, heard in self.hearing.items()
-        }
+        self.lag = {system: random.choice((0, 10 * SECOND, HOUR)) for system in self.hearing}
+        # What a closed source told ends where it ends: the clock of its system stands still, and nobody is silent.
+        self.closed = {system: start - self.lag[system] for system in self.hearing if random.random() < 0.2}
         self.baselines = {
             (flow.flow, before, name): Baseline(random.choice((SECOND, 5 * MINUTE)))
             for name, step in flow.steps.items()
@@ -42,7 +40,9 @@ class World:
 
     def at(self, now: int) -> Knowledge:
         hearing = {
-            system: heard if heard.silent else Hearing(system, now - self.lag[system], heard.deaf)
+            system: heard
+            if heard.silent
+            else Hearing(system, self.closed.get(system, now - self.lag[system]), heard.deaf)
             for system, heard in self.hearing.items()
         }
         return replace(knowledge(self.flow, now, hearing), processed=now - MINUTE, baselines=self.baselines)
@@ -52,6 +52,8 @@ class World:
         heard = self.at(now).of(wait.system)
         if heard.silent:
             return wait.time + 1 if wait.time >= now else None
+        if wait.system in self.closed:
+            return None
         return wait.time + now - heard.clock + 1
 
 
