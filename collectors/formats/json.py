@@ -12,7 +12,8 @@ import msgspec
 from pydantic import Field
 
 from collectors.formats.contract import Decoder, Item, Record
-from collectors.formats.lines import LineFormat, decoded
+from collectors.formats.framing import decoded
+from collectors.formats.lines import LineFormat
 from collectors.inputs.record import MAX_RAW, Row, Unreadable
 
 MAX_DOCUMENT = 64 * 1024 * 1024

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from collectors.formats.contract import Item
-from collectors.formats.lines import MAX_MATCHED, LineFormat, linear
+from collectors.formats.lines import LineFormat
+from collectors.formats.multiline import MAX_MATCHED, linear
 from collectors.inputs.record import Row, Unreadable
 
 _NAME = re.compile(r"(?:^|[^\\])(?:\\\\)*\(\?P?<(\w+)>")

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from collectors.formats.contract import Format
-from collectors.formats.lines import MAX_MATCHED, Multiline
+from collectors.formats.multiline import MAX_MATCHED, Multiline
 from collectors.formats.regex import RegexFormat
 from collectors.inputs.record import Row, Unreadable
 from tests.collectors.format_laws import Case, FormatLaws
