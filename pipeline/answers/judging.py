@@ -16,7 +16,7 @@ from pipeline.core.judge import judge, meets
 from pipeline.core.knowledge import knowledge_from_facts
 from pipeline.core.plan import plan_of
 from pipeline.core.state import Dispute, State
-from pipeline.store.contract import DisputeRow, Reader, Transaction, VerdictRow
+from pipeline.store.contract import DisputeRow, HearingRow, Reader, Transaction, VerdictRow
 from schemas.errors import Invalid
 from schemas.flow import Flow, Flows
 from schemas.joined import address
@@ -87,7 +87,11 @@ class Bench:
 
     def knowledge(self, as_of: int = 0) -> Knowledge:
         """What was known of time and hearing at ``as_of`` µs (0: all that is known)."""
-        facts = [row[:4] + row[5:8] for row in self.store.hearing(as_of)]
+        return self.knowledge_from(self.store.hearing(as_of))
+
+    def knowledge_from(self, heard: Iterable[HearingRow]) -> Knowledge:
+        """The same from rows that were read before."""
+        facts = [row[:4] + row[5:8] for row in heard]
         return knowledge_from_facts(facts, self.landscape, self.flows)
 
     def state(self, transaction: Transaction, events: Iterable[Observed], disputes: Iterable[DisputeRow] = ()) -> State:

@@ -19,6 +19,7 @@ from pipeline.answers.words import Clock, Names
 from pipeline.core.hearing import Knowledge
 from pipeline.errors import Invalid
 from pipeline.store.contract import UNJUDGED, Alias, DisputeRow, FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
+from pipeline.store.whole import both, load_whole
 from schemas.flow import Flow
 from schemas.verdict import Verdict
 from schemas.wire import Observed
@@ -51,34 +52,23 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
     ``key_type`` narrows the search to one kind of key. ``as_of`` µs: judged again on what was recorded by then, beside what
     was said then. Raises ``Invalid`` for an unknown key type.
     """
-    transactions = find(bench, value, key_type)
-    verdicts = bench.store.load_verdicts(transactions)
-    ordered = _newest_first(transactions, verdicts)
-    shown = ordered[:limit]
-    bench.cover(row for transaction in shown for row in verdicts.get(transaction, ()))
-    if as_of or not all(verdicts.get(transaction) for transaction in shown):
+    transactions, heard = both(lambda: find(bench, value, key_type), lambda: bench.store.hearing(as_of))
+    shown = transactions
+    if len(transactions) > limit:
+        shown = _newest_first(transactions, bench.store.load_verdicts(transactions))[:limit]
+    stored = load_whole(bench.store, shown, as_of)
+    shown = _newest_first(shown, {transaction: whole.rows for transaction, whole in stored.items()})
+    bench.cover(row for whole in stored.values() for row in whole.rows)
+    if as_of or not all(whole.rows for whole in stored.values()):
         # Here it is not rows that say by which flows to judge.
         bench.learn()
-    events = bench.store.load_events(shown)
-    keys: dict[Transaction, list[KeyRow]] = {}
-    for row in bench.store.keys_of(shown):
-        if row.key_type != UNJUDGED:
-            keys.setdefault((row.transaction_type, row.transaction_id), []).append(row)
-    disputes = bench.store.load_disputes(shown, as_of)
-    knowledge = bench.knowledge(as_of)
-    found: list[Found] = []
-    for transaction in shown:
-        make = _as_of if as_of else _now
-        known = _Known(
-            transaction,
-            verdicts.get(transaction, []),
-            events.get(transaction, []),
-            keys.get(transaction, []),
-            disputes.get(transaction, []),
-        )
-        found.extend(make(bench, known, knowledge, as_of))
+    knowledge = bench.knowledge_from(heard)
+    make = _as_of if as_of else _now
+    found = [
+        one for transaction in shown for one in make(bench, _Known(transaction, *stored[transaction]), knowledge, as_of)
+    ]
     found.sort(key=lambda one: -one.verdict.started_at)
-    return found, len(ordered)
+    return found, len(transactions)
 
 
 def find(bench: Bench, value: str, key_type: str = "") -> list[Transaction]:
@@ -123,23 +113,27 @@ def _newest_first(
 
 
 class _Known(NamedTuple):
-    """What the store holds of one transaction. ``rows``: what is said of it now."""
+    """A transaction, and what the store holds of it: its ``Whole``."""
 
     transaction: Transaction
     rows: Sequence[VerdictRow]
     events: list[Observed]
     keys: list[KeyRow]
+    flips: list[FlipRow]
     disputes: list[DisputeRow]
+
+    def shown_keys(self) -> tuple[KeyRow, ...]:
+        """Without the mark of those that no flow judges."""
+        return tuple(row for row in self.keys if row.key_type != UNJUDGED)
 
 
 def _now(bench: Bench, known: _Known, knowledge: Knowledge, _: int) -> Iterator[Found]:
     """What is said now; judged here only where no worker has judged it yet."""
-    flips = bench.store.flips(known.transaction)
     now = bench.clock()
     told = [bench.told(row, known.events, knowledge, known.disputes) for row in known.rows]
     state = bench.state(known.transaction, known.events, known.disputes)
     for flow, verdict in told or bench.judged(state, knowledge):
-        said = [flip for flip in flips if flip.flow == flow.flow]
+        said = [flip for flip in known.flips if flip.flow == flow.flow]
         yield _found(bench, known, flow, verdict, said, known_through(knowledge, now), now)
 
 
@@ -149,7 +143,7 @@ def _as_of(bench: Bench, known: _Known, knowledge: Knowledge, as_of: int) -> Ite
     if not known.events:
         return
     rows = {row.flow: row for row in known.rows}
-    flips = [flip for flip in bench.store.flips(known.transaction) if flip.at <= as_of]
+    flips = [flip for flip in known.flips if flip.at <= as_of]
     state = bench.state(known.transaction, known.events, known.disputes)
     ended = any(row.ended_at and row.ended_at <= as_of for row in rows.values())
     for flow, verdict in bench.judged(state, knowledge, ended=ended):
@@ -195,7 +189,7 @@ def _found(
         }
     )
     return Found(
-        known.transaction, flow, verdict, words, told, ordered, tuple(known.keys), tuple(flips), found,
+        known.transaction, flow, verdict, words, told, ordered, known.shown_keys(), tuple(flips), found,
         tuple(known.disputes), as_of,
     )  # fmt: skip
 

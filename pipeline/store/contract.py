@@ -9,7 +9,7 @@ Laws, held by one suite for every adapter:
   state, shared), disputes by transaction and alias with the greatest ``version``, tombstones by key type and digest with the
   greatest ``version``.
 - A flip's number rides in its verdict's row: where there is a verdict whose ``flip`` is less, the flip was never said (its worker
-  died, or was a zombie, before the verdict was written) and no read shows it.
+  died, or was a zombie, before the verdict was written) and no read but ``written_flips`` shows it.
 - A read sees every write that was acknowledged, and never trusts that a merge has run.
 - A method raises ``Unavailable`` when the store cannot be reached or refuses work; then some of the rows may be visible.
 
@@ -326,6 +326,10 @@ class Reader(Takeover, Accounts, Protocol):
         """Exact matches of the value; of any type for ``key_type`` ""."""
         ...
 
+    def find_any_keys(self, values: Sequence[str], key_type: str = "") -> list[KeyRow]:
+        """The same of several values at once: a handful of forms of what somebody pasted."""
+        ...
+
     def key_from(self, key_type: str, begin: str, end: str) -> str:
         """The smallest value of a key type in [begin, end), by its bytes, by which a transaction is found; "" where there is none.
         No scan: a range is asked."""
@@ -334,6 +338,11 @@ class Reader(Takeover, Accounts, Protocol):
     def keys_of(self, transactions: Sequence[Transaction]) -> list[KeyRow]: ...
     def flips(self, transaction: Transaction) -> list[FlipRow]:
         """By flow and number."""
+        ...
+
+    def written_flips(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[FlipRow]]:
+        """All flips that were written of each transaction, those that were never said too: for who holds the verdicts against
+        them (``rows.said``). Every transaction asked for is in the answer."""
         ...
 
     def flips_between(self, begin: int, end: int) -> Iterator[FlipRow]:

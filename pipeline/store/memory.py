@@ -25,7 +25,7 @@ from pipeline.store.contract import (
     VerdictRow,
 )  # fmt: skip
 from pipeline.store.memory_erasing import MemoryErasing
-from pipeline.store.rows import MISSING_STATUSES, home, observations, read_event
+from pipeline.store.rows import MISSING_STATUSES, home, observations, read_event, said
 from pipeline.store.takeover import OpenRow
 from schemas.wire import Observed
 
@@ -156,20 +156,28 @@ class MemoryStore(MemoryErasing):
         rows = list(self._keys.get(value, {}).values())
         return sorted(row for row in rows if not key_type or row.key_type == key_type)
 
+    def find_any_keys(self, values: Sequence[str], key_type: str = "") -> list[KeyRow]:
+        return sorted(row for value in dict.fromkeys(values) for row in self.find_keys(value, key_type))
+
     def keys_of(self, transactions: Sequence[Transaction]) -> list[KeyRow]:
         return sorted(
             row for transaction in set(transactions) for row in list(self._keys_of.get(transaction, {}).values())
         )
 
     def flips(self, transaction: Transaction) -> list[FlipRow]:
-        rows = [row for key, found in list(self._flips.items()) if key[:2] == transaction for row in self._truly(found)]
-        return sorted(rows, key=lambda row: (row.flow, row.number))
+        return said(self.written_flips([transaction])[transaction], list(self._verdicts.get(transaction, {}).values()))
+
+    def written_flips(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[FlipRow]]:
+        found: dict[Transaction, list[FlipRow]] = {transaction: [] for transaction in transactions}
+        for key, rows in list(self._flips.items()):
+            if key[:2] in found:
+                found[key[:2]] += list(rows.values())
+        return {one: sorted(rows, key=lambda row: (row.flow, row.number)) for one, rows in found.items()}
 
     def _truly(self, found: Mapping[int, FlipRow]) -> list[FlipRow]:
         """Those that were said: their number rides in the verdict's row."""
         rows = list(found.values())
-        verdict = self._verdicts.get(rows[0][:2], {}).get(rows[0].flow) if rows else None
-        return [row for row in rows if verdict is None or row.number <= verdict.flip]
+        return said(rows, list(self._verdicts.get(rows[0][:2], {}).values())) if rows else []
 
     def flips_between(self, begin: int, end: int) -> Iterator[FlipRow]:
         rows = [row for found in list(self._flips.values()) for row in self._truly(found) if begin <= row.at < end]
@@ -177,9 +185,9 @@ class MemoryStore(MemoryErasing):
 
     def missing_at(self, at: int) -> Iterator[FlipRow]:
         for found in list(self._flips.values()):
-            said = [row for row in self._truly(found) if row.at <= at]
-            if said:
-                last = max(said, key=lambda row: row.number)
+            told = [row for row in self._truly(found) if row.at <= at]
+            if told:
+                last = max(told, key=lambda row: row.number)
                 if last.status in MISSING_STATUSES:
                     yield last
 

@@ -16,9 +16,8 @@ LOAD_KEPT = f"SELECT {tables.KEPT.select} FROM kept WHERE {_OF}"
 LOAD_LINKS = f"""SELECT {tables.LINKS.select} FROM links WHERE {_OF} ORDER BY version DESC, state DESC, shared DESC
 LIMIT 1 BY alias_type, alias, key_type, transaction_id, `by`, at"""
 LOAD_DISPUTES = f"""SELECT {tables.DISPUTES.select} FROM disputes
-WHERE key_type = {{key_type:String}} AND transaction_id IN {{ids:Array(String)}}
-  AND ({{as_of:Int64}} = 0 OR bitShiftRight(version, 22) <= intDiv({{as_of:Int64}}, 1000))
-ORDER BY version DESC, state DESC, others DESC, holders DESC, way DESC LIMIT 1 BY transaction_id, alias_type, alias"""
+PREWHERE key_type = {{key_type:String}} AND transaction_id IN {{ids:Array(String)}}
+WHERE {{as_of:Int64}} = 0 OR bitShiftRight(version, 22) <= intDiv({{as_of:Int64}}, 1000)"""
 KNOWN_ALIASES = f"""SELECT DISTINCT alias_type, alias FROM kept WHERE {_ALIAS_HOME}
 UNION ALL SELECT DISTINCT alias_type, alias FROM links WHERE {_ALIAS_HOME}"""
 

@@ -30,7 +30,9 @@ from schemas.wire import Observed
 # Parameters travel in the URL, which servers bound at 128 KiB a value; a character may take 12 there.
 IDS_AT_ONCE = 1_000
 CHARACTERS_AT_ONCE = 8_000
-_WAITS = VERDICTS.columns.index("waits")
+# Up to so many one thread reads them.
+FEW = 20
+_WAITS, _VERSION = VERDICTS.columns.index("waits"), VERDICTS.columns.index("version")
 _decode_waits = msgspec.json.Decoder(tuple[Wait, ...]).decode
 
 
@@ -43,7 +45,9 @@ class ClickHouseReader:
     def load_events(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[Observed]]:
         found: dict[Transaction, list[Observed]] = {transaction: [] for transaction in transactions}
         for key_type, ids in grouped(found):
-            rows = self._client.rows(queries.LOAD_EVENTS, {"key_type": key_type, "ids": ids}, binary=("body",))
+            rows = self._client.rows(
+                sized(queries.LOAD_EVENTS, ids), {"key_type": key_type, "ids": ids}, binary=("body",)
+            )
             for transaction_id, body, source, epoch, recorded_at, via in rows:
                 found[key_type, transaction_id].append(read_event(body, source, epoch, recorded_at, via))
         return {transaction: observations(events) for transaction, events in found.items()}
@@ -71,11 +75,14 @@ class ClickHouseReader:
             after = rows[-1][-1]
 
     def load_verdicts(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[VerdictRow]]:
-        found: dict[Transaction, list[VerdictRow]] = {transaction: [] for transaction in transactions}
-        for key_type, ids in grouped(found):
-            for row in self._client.rows(queries.LOAD_VERDICTS, {"key_type": key_type, "ids": ids}):
-                found[key_type, row[1]].append(_verdict(row))
-        return found
+        winners: dict[Transaction, dict[str, tuple[Any, ...]]] = {transaction: {} for transaction in transactions}
+        for key_type, ids in grouped(winners):
+            for row in self._client.rows(sized(queries.LOAD_VERDICTS, ids), {"key_type": key_type, "ids": ids}):
+                by_flow = winners[key_type, row[1]]
+                known = by_flow.get(row[2])
+                if known is None or row[_VERSION] > known[_VERSION]:
+                    by_flow[row[2]] = row
+        return {transaction: [_verdict(row) for row in by_flow.values()] for transaction, by_flow in winners.items()}
 
     def verdicts(self, query: VerdictQuery) -> Iterator[VerdictRow]:
         parameters = _asked(query)
@@ -102,21 +109,34 @@ class ClickHouseReader:
         return ((row[0], row[1]) for row in self._client.stream(queries.UNJUDGED, parameters))
 
     def find_keys(self, value: str, key_type: str = "") -> list[KeyRow]:
-        return sorted(
-            KeyRow(*row) for row in self._client.rows(queries.FIND_KEYS, {"value": value, "key_type": key_type})
-        )
+        return self.find_any_keys([value], key_type)
+
+    def find_any_keys(self, values: Sequence[str], key_type: str = "") -> list[KeyRow]:
+        if not values:
+            return []
+        asked = {"values": list(values), "key_type": key_type}
+        return _earliest(self._client.rows(queries.FIND_KEYS + queries.BY_ONE, asked))
 
     def keys_of(self, transactions: Sequence[Transaction]) -> list[KeyRow]:
-        return sorted(
-            KeyRow(*row)
+        return _earliest(
+            row
             for key_type, ids in grouped(dict.fromkeys(transactions))
-            for row in self._client.rows(queries.KEYS_OF, {"key_type": key_type, "ids": ids})
+            for row in self._client.rows(sized(queries.KEYS_OF, ids), {"key_type": key_type, "ids": ids})
         )
 
     def flips(self, transaction: Transaction) -> list[FlipRow]:
-        key_type, id_ = transaction
-        rows = map(_flip, self._client.rows(queries.FLIPS, {"key_type": key_type, "id": id_}))
-        return [row for row, said in self._truly(rows) if said]
+        return [row for row, said in self._truly(iter(self.written_flips([transaction])[transaction])) if said]
+
+    def written_flips(self, transactions: Sequence[Transaction]) -> Mapping[Transaction, list[FlipRow]]:
+        winners: dict[Transaction, dict[tuple[str, int], FlipRow]] = {transaction: {} for transaction in transactions}
+        for key_type, ids in grouped(winners):
+            rows = self._client.rows(sized(queries.FLIPS, ids), {"key_type": key_type, "ids": ids})
+            for flip in map(_flip, rows):
+                by_number = winners[key_type, flip.transaction_id]
+                known = by_number.get((flip.flow, flip.number))
+                if known is None or flip.version > known.version:
+                    by_number[flip.flow, flip.number] = flip
+        return {transaction: [found[one] for one in sorted(found)] for transaction, found in winners.items()}
 
     def flips_between(self, begin: int, end: int) -> Iterator[FlipRow]:
         rows = map(_flip, self._client.stream(queries.FLIPS_BETWEEN, {"begin": begin, "end": end}))
@@ -172,6 +192,20 @@ def _asked(query: VerdictQuery) -> dict[str, Any]:
 def _verdict(row: tuple[Any, ...]) -> VerdictRow:
     verdict = VerdictRow(*row)
     return verdict._replace(findings=tuple(verdict.findings), waits=_decode_waits(row[_WAITS]) if row[_WAITS] else ())
+
+
+def _earliest(rows: Iterable[Sequence[Any]]) -> list[KeyRow]:
+    first: dict[tuple[str, ...], KeyRow] = {}
+    for row in map(KeyRow._make, rows):
+        known = first.get(row[:4])
+        if known is None or row.seen_at < known.seen_at:
+            first[row[:4]] = row
+    return sorted(first.values())
+
+
+def sized(sql: str, ids: Sequence[str]) -> str:
+    """The statement, read by one thread where so few are asked for."""
+    return sql + queries.BY_ONE if len(ids) <= FEW else sql
 
 
 def _flip(row: tuple[Any, ...]) -> FlipRow:

@@ -11,8 +11,8 @@ import msgspec
 from pipeline.store import queries_links as queries
 from pipeline.store.client import Client
 from pipeline.store.contract import Alias, DisputeRow, LinkRow, ParkedRow, Transaction, Unlinked
-from pipeline.store.reader import grouped
-from pipeline.store.rows import observed_once, read_event
+from pipeline.store.reader import grouped, sized
+from pipeline.store.rows import dispute_rank, observed_once, read_event
 from schemas.wire import Observed
 
 _decode_holders = msgspec.json.Decoder(tuple[tuple[str, int], ...]).decode
@@ -40,11 +40,15 @@ class ClickHouseLinks:
     def load_disputes(
         self, transactions: Sequence[Transaction], as_of: int = 0
     ) -> Mapping[Transaction, list[DisputeRow]]:
-        found: dict[Transaction, list[DisputeRow]] = {transaction: [] for transaction in transactions}
-        for key_type, ids in grouped(found):
-            for row in self._client.rows(queries.LOAD_DISPUTES, {"key_type": key_type, "ids": ids, "as_of": as_of}):
-                found[key_type, row[1]].append(_dispute(row))
-        return {transaction: sorted(rows) for transaction, rows in found.items()}
+        winners: dict[Transaction, dict[Alias, DisputeRow]] = {transaction: {} for transaction in transactions}
+        for key_type, ids in grouped(winners):
+            asked = {"key_type": key_type, "ids": ids, "as_of": as_of}
+            for row in map(_dispute, self._client.rows(sized(queries.LOAD_DISPUTES, ids), asked)):
+                by_alias = winners[key_type, row.transaction_id]
+                known = by_alias.get((row.alias_type, row.alias))
+                if known is None or dispute_rank(row) > dispute_rank(known):
+                    by_alias[row.alias_type, row.alias] = row
+        return {transaction: sorted(found.values()) for transaction, found in winners.items()}
 
     def known_aliases(self, partitions: Sequence[int], of: int) -> Iterator[Alias]:
         rows = self._client.stream(queries.KNOWN_ALIASES, {"partitions": list(partitions), "of": of})

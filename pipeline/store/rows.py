@@ -8,13 +8,20 @@ from zlib import crc32
 import msgspec
 
 from pipeline.core.generations import number_of
-from pipeline.store.contract import DisputeRow, EventRow, LinkRow, ParkedRow, Transaction
+from pipeline.store.contract import DisputeRow, EventRow, FlipRow, LinkRow, ParkedRow, Transaction, VerdictRow
 from schemas.verdict import MISSING
 from schemas.wire import Observed, decode
 
 MISSING_STATUSES = tuple(status.value for status in MISSING)
 # States of a link by which its alias is somebody's.
 CLAIMING = ("claimed", "reclaimed", "accepted")
+
+
+def said(flips: Iterable[FlipRow], rows: Iterable[VerdictRow]) -> list[FlipRow]:
+    """The flips of a transaction that were truly said, by its winning verdicts: those whose number rides in them. One without a
+    verdict was said (its verdict has left)."""
+    last = {row.flow: row.flip for row in rows}
+    return [flip for flip in flips if flip.number <= last.get(flip.flow, flip.number)]
 
 
 def home(key: Transaction, of: int) -> int:

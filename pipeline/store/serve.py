@@ -33,6 +33,8 @@ from pipeline.store.statement import MAX_BODY, BadRequest, Statement, parse, sec
 
 HOST = "127.0.0.1"
 _AT_ONCE = 8
+# Bytes of a body that is read where it arrives; to read a larger one would keep others waiting.
+_SMALL = 1 << 16
 _STATUS = {60: 404, 81: 404, 516: 403, 48: 501, 159: 408, 241: 500, 1002: 500}
 _TYPES = {
     "JSON": "application/json", "JSONCompact": "application/json", "JSONEachRow": "application/x-ndjson",
@@ -77,9 +79,10 @@ async def _statement(request: Request, token: str) -> Statement:
         body += chunk
         if len(body) > MAX_BODY:
             raise BadRequest(307, f"a request is at most {MAX_BODY} bytes")
-    return await anyio.to_thread.run_sync(
-        lambda: parse(query, headers, bytes(body), read_only=request.method != "POST")
-    )
+    read_only = request.method != "POST"
+    if len(body) < _SMALL and not headers.get("content-encoding"):
+        return parse(query, headers, bytes(body), read_only=read_only)
+    return await anyio.to_thread.run_sync(lambda: parse(query, headers, bytes(body), read_only=read_only))
 
 
 def _answer(answer: Answer, statement: Statement, timezone: str, query_id: str) -> Response:
@@ -92,7 +95,7 @@ def _answer(answer: Answer, statement: Statement, timezone: str, query_id: str) 
     if statement.answer_format:
         headers["X-ClickHouse-Format"] = statement.answer_format
     kind = _TYPES.get(statement.answer_format, "text/plain; charset=UTF-8")
-    if statement.buffered or statement.rows_format:
+    if answer.whole:
         return Response(b"".join(answer.chunks), headers=headers, media_type=kind)
     # An error after the first block breaks the connection off: the status is sent by then.
     return StreamingResponse(iterate_in_threadpool(answer.chunks), headers=headers, media_type=kind)

@@ -49,7 +49,8 @@ class BadRequest(Exception):  # noqa: N818  (answered with its code, never seen 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """``sql``: to be run; ``rows`` in ``rows_format`` follow where it is an insert with data. ``answer_format``: of the result, ""
-    where there is none. ``parameters``: as ClickHouse escapes them. ``buffered``: answer only when all is known to be well."""
+    where there is none. ``parameters``: as ClickHouse escapes them. ``buffered``: answer only when all is known to be well.
+    ``asks``: it is a SELECT."""
 
     sql: bytes
     database: str = ""
@@ -60,6 +61,7 @@ class Statement:
     parameters: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     buffered: bool = True
+    asks: bool = False
 
 
 def parse(query: Mapping[str, str], headers: Mapping[str, str], body: bytes, *, read_only: bool) -> Statement:
@@ -81,6 +83,7 @@ def parse(query: Mapping[str, str], headers: Mapping[str, str], body: bytes, *, 
     default = query.get("default_format") or headers.get("x-clickhouse-format") or "TabSeparated"
     insert = _INSERT.match(sql, 0, min(len(sql), 1 << 16))
     trailing = None if _ANY_INSERT.match(sql) else _TRAILING_FORMAT.search(sql, max(0, len(sql) - 200))
+    asks = bool(_STREAMABLE.match(sql))
     return Statement(
         sql=insert[1] if insert else sql,
         database=query.get("database") or headers.get("x-clickhouse-database", ""),
@@ -90,7 +93,8 @@ def parse(query: Mapping[str, str], headers: Mapping[str, str], body: bytes, *, 
         default_format=default,
         parameters={name[6:]: value for name, value in query.items() if name.startswith("param_")},
         settings=settings,
-        buffered=query.get("wait_end_of_query", "0") != "0" or not _STREAMABLE.match(sql),
+        buffered=query.get("wait_end_of_query", "0") != "0" or not asks,
+        asks=asks,
     )
 
 

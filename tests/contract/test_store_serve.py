@@ -158,6 +158,26 @@ class TestInterface:
         assert interface.ask("SELECT currentDatabase()", "database=system").body == b"system\n"
         assert interface.ask("SELECT getSetting('max_threads') = 1").body == b"0\n"
 
+    @pytest.mark.parametrize("query", ["", "wait_end_of_query=1"])
+    def test_a_statement_leaves_nothing_for_the_next(self, interface: Interface, query: str) -> None:
+        """Handles are used again: for the same settings, and with nothing of what was asked before."""
+        for _ in range(3):
+            default = interface.ask("SELECT getSetting('max_threads'), currentDatabase()", query=query).body
+            asked = interface.ask(
+                "SELECT getSetting('max_threads'), currentDatabase(), {x:UInt8}",
+                query=f"{query}&max_threads=3&database=system&param_x=5",
+            )
+            assert asked.body == b"3\tsystem\t5\n"
+            unbound = interface.ask("SELECT {x:UInt8}", query=f"{query}&max_threads=3&database=system")
+            assert unbound.status >= 400, unbound.body
+            interface.ask("SELECT throwIf(number = 100000) FROM numbers(200000)", query=query)
+            for begin in ("", "SELECT 1; "):
+                interface.ask(f"{begin}SET max_threads = 7", query=query)
+                interface.ask(f"{begin}USE system", query=query)
+                interface.ask(f"{begin}CREATE TEMPORARY TABLE left_over (x UInt8) ENGINE = Memory", query=query)
+            assert interface.ask("SELECT getSetting('max_threads'), currentDatabase()", query=query).body == default
+            assert interface.ask("SELECT * FROM left_over", query=query).status == 404
+
     def test_get_reads_only(self, interface: Interface) -> None:
         assert interface.ask(query="query=" + quote("SELECT 7"), method="GET").body == b"7\n"
         reply = interface.ask(query="query=" + quote("CREATE DATABASE forbidden"), method="GET")
