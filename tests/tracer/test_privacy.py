@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import urllib.parse
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -230,7 +231,7 @@ def test_many_who_make_a_key_at_once_have_the_same(tmp_path: Path) -> None:
 
 # Bytes -------------------------------------------------------------------------------------------------------------
 
-WRITTEN = {
+WRITTEN: dict[str, Callable[[str], bytes]] = {
     "as it is": lambda value: value.encode(),
     "JSON": lambda value: json.dumps({"a": value}).encode(),
     "JSON in UTF-8": lambda value: json.dumps({"a": value}, ensure_ascii=False).encode(),
