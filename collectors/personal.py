@@ -144,6 +144,7 @@ def _without_values(text: str) -> str:
     return f"{text[: min(ends)]}(not shown)" if ends else text
 
 
-def privacy_of(landscape: Landscape, ring: KeyRing) -> Privacy:
-    """What the landscape declares ``pii``."""
-    return Privacy(*landscape.personal(), ring, landscape.normalisers())
+def privacy_of(landscape: Landscape, ring: KeyRing, attributes: Mapping[str, str] | None = None) -> Privacy:
+    """What the landscape declares ``pii``, and a collector of its ``attributes``."""
+    keys, named = landscape.personal()
+    return Privacy(keys, {**(attributes or {}), **named}, ring, landscape.normalisers())

@@ -41,14 +41,14 @@ class TableInput:
             raise Invalid("a database needs either table or query in the mapping")
         self.name = f"{parsed.database or parsed.host or parsed.drivername}:{table or 'query'}"
         self.drawn = clock()
-        self._engine = _engine(parsed)
+        self._engine = engine_of(parsed)
         self._connection: Connection | None = None
         try:
             self._connection = self._connect()
             self._result = self._select(self._connection, table, query)
         except SQLAlchemyError as error:
             self.close()
-            raise _told(error, self.name) from None
+            raise told(error, self.name) from None
         self.columns: tuple[str, ...] = tuple(self._result.keys())
         double = {name for name in self.columns if self.columns.count(name) > 1}
         if double:
@@ -79,7 +79,7 @@ class TableInput:
                     number += 1
                     yield Row(number, dict(zip(self.columns, row, strict=True)))
         except SQLAlchemyError as error:
-            raise _told(error, self.name) from None
+            raise told(error, self.name) from None
 
     def close(self) -> None:
         if self._connection is not None:
@@ -112,9 +112,10 @@ def source_url(text: str | URL, env: Mapping[str, str]) -> URL:
     return url
 
 
-def _engine(url: URL) -> Engine:
+def engine_of(url: URL, base: Path = Path()) -> Engine:
+    """An engine that only reads. ``base``: from where an SQLite file's relative path counts. Raises ``Invalid``."""
     if url.get_backend_name() == "sqlite":
-        path = Path((url.database or "").removeprefix("file:"))
+        path = base / (url.database or "").removeprefix("file:")
         if not is_sqlite(path):
             raise Invalid("no SQLite database is there", file=str(path))
         return sqlalchemy.create_engine("sqlite://", creator=lambda: _sqlite(path))
@@ -150,7 +151,7 @@ def _percent(connection: Connection) -> str:
     return "%%" if connection.dialect.paramstyle in ("format", "pyformat") else "%"
 
 
-def _told(error: SQLAlchemyError, name: str) -> Exception:
+def told(error: SQLAlchemyError, name: str) -> Exception:
     """One of our errors, with the driver's words but without the URL and the statement."""
     if isinstance(error, DBAPIError):
         words = str(error.orig).strip().splitlines()

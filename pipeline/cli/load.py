@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def load(source: str, mapping_path: Path, through: str, since: str) -> None:
         tally = _load(app, file, log, source, landscape, complete or None, begin)
         _print(file.mapping, tally)
         if app.config.embedded_log and app.config.embedded_store:
-            _drain(app, log, file.mapping, flows)
+            judge_now(app, log, file.mapping.systems(), flows)
 
 
 def _moment(text: str, landscape: Landscape, now: int, option: str) -> int:
@@ -126,8 +126,8 @@ def _counts(tally: Tally) -> str:
     return f"read {tally.read}, events {tally.events}, quarantined {tally.quarantined}"
 
 
-def _drain(app: App, log: Log, mapping: Mapping, flows: Flows) -> None:
-    """Judge what was loaded, unless somebody does already."""
+def judge_now(app: App, log: Log, systems: Iterable[str], flows: Flows) -> None:
+    """Judge what was loaded of these systems, unless somebody does already, and say how things stand."""
     reader = held_by(log)
     if reader:
         console().print(plain(f"left to the worker that runs: {reader}", "dim"))
@@ -135,12 +135,11 @@ def _drain(app: App, log: Log, mapping: Mapping, flows: Flows) -> None:
     with app.store() as store:
         with _progress("judging"):
             drain_if_free(app, log, store)
-        _print_verdicts(mapping, flows, store)
+        _print_verdicts(set(systems), flows, store)
 
 
-def _print_verdicts(mapping: Mapping, flows: Flows, store: Store) -> None:
+def _print_verdicts(systems: set[str], flows: Flows, store: Store) -> None:
     """How things stand in the flows that the loaded systems take part in."""
-    systems = set(mapping.systems())
     concerned = {
         flow.flow for flow in flows.all() if any(step.system in systems for step in flow.steps.values())
     }  # fmt: skip

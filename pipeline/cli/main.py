@@ -22,6 +22,7 @@ COMMANDS = {
     "late": "pipeline.cli.late:late",
     "forget": "pipeline.cli.forget:forget",
     "load": "pipeline.cli.load:load",
+    "collect": "pipeline.cli.collect:collect",
     "setup": "pipeline.cli.setup:setup",
     "up": "pipeline.cli.service:up",
     "store": "pipeline.cli.service:store",

@@ -1,0 +1,401 @@
+"""Collecting: one collector at work, an input, a mapping and an emitter.
+
+A parcel goes through three steps, and no crash between two of them loses or doubles anything:
+
+1. mapped and emitted, or set aside, each item of it;
+2. settled, once the log has acknowledged all of that;
+3. its position saved. What is read again after a crash makes the same events under the same ids.
+
+What is acknowledged is what is vouched for: a marker's ``through`` is how far the input had read before the oldest parcel that is
+not settled. While too much is not settled, the input is not asked for more; so memory is bounded however long the log is away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from collectors.checkpoint import Checkpoint
+from collectors.collector_file import CollectorFile
+from collectors.formats.contract import Item
+from collectors.inputs.live import Context, LiveInput, Parcel, Placed
+from collectors.personal import bytes_of
+from collectors.reader import Reader
+from collectors.withheld import Kept, Withheld
+from schemas.errors import Invalid
+from schemas.landscape import Landscape
+from schemas.times import EARLIEST, SECOND, format_time
+from tracer.emitter import Emitter, Limits
+from tracer.errors import Unavailable
+from tracer.keyring import NoKey
+from tracer.privacy import Privacy
+from tracer.sinks.contract import Sink
+
+LEAST_BAD = 100
+"""As the worker's measure (law 10): so many faults, and more of them than of events, and a source is mostly bad."""
+MAX_UNSETTLED = 20_000
+"""Items of one collector that are on their way to the log; beyond, its input is not asked for more."""
+_RETRY = (SECOND // 2, 30 * SECOND)
+_SAVE_EVERY = SECOND
+
+Tell = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a collector did. ``without``: records that met no condition and made no event;
+    ``withheld``: of those quarantined, of which no byte was sent, as they may hold personal data."""
+
+    read: int = 0
+    events: int = 0
+    quarantined: int = 0
+    without: int = 0
+    withheld: int = 0
+    first_fault: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Underway:
+    """A parcel that is not settled. ``floor``: µs, how far all had been handed out before it; ``last``: the running number that
+    its last event got under ``epoch``."""
+
+    parcel: Parcel
+    floor: int | None
+    items: int
+    epoch: int = 0
+    last: int = 0
+
+
+class Collecting:
+    """One collector at work.
+
+    Attributes:
+        counts: since it began.
+        failed: why it cannot go on; None while it can.
+        done: with ``once``, all was read and acknowledged.
+    """
+
+    def __init__(
+        self,
+        file: CollectorFile,
+        sink: Sink,
+        checkpoint: Checkpoint,
+        clock: Callable[[], int],
+        env: Mapping[str, str],
+        *,
+        landscape: Landscape,
+        privacy: Privacy | None = None,
+        withheld: Withheld | None = None,
+        once: bool = False,
+        since: int | None = None,
+        through: int | None = None,
+        tell: Tell = lambda _: None,
+        limits: Limits | None = None,
+        max_unsettled: int = MAX_UNSETTLED,
+    ):
+        """Opens the input: raises ``Invalid`` or ``Unavailable``.
+
+        Args:
+            privacy: what is personal; it leaves this machine hashed, or not at all. ``withheld``: where bytes of it are kept.
+            since, through: µs, with ``once``: from when on, and until when, what is read is complete.
+        """
+        self.name = file.collector.name
+        self.file = file
+        self.counts = Counts()
+        self.failed: Invalid | None = None
+        self.done = False
+        self.once = once
+        self._checkpoint, self._clock, self._tell = checkpoint, clock, tell
+        self._through = through
+        self._withheld = withheld
+        self._max = max_unsettled
+        self._reader = Reader(file, privacy or Privacy())
+        self._live: LiveInput = file.input.open(Context(file.format, checkpoint, clock, env, file.base, once))
+        boot = clock()
+        self._emitter = Emitter(
+            sink, self.name, boot, file.systems, clock, since=self._since(since), delay=file.collector.delay,
+            transaction_types=landscape.transaction_types(), normalise=landscape.normalisers(),
+            limits=limits, block=True, load=once,
+        )  # fmt: skip
+        self._emitter.hold = boot
+        self._handed: int | None = None  # all that was there before has been handed out
+        self._todo: deque[_Underway] = deque()
+        self._items: Iterator[bool] | None = None
+        self._pending: deque[_Underway] = deque()
+        self._unsettled = 0
+        self._wait_until = self._save_at = 0
+        self._patience = _RETRY[0]
+        self._away = ""
+        self._bad_told = LEAST_BAD
+
+    def _since(self, told: int | None) -> int | None:
+        """From when on this epoch vouches: where the last one ended, if the input goes on just there."""
+        if told is not None or self.once:
+            return EARLIEST if told is None else told
+        last = self._checkpoint.through
+        return last if last is not None and getattr(self._live, "continuous", False) else None
+
+    @property
+    def at_end(self) -> bool:
+        """The input has ended by itself, and all of it is settled."""
+        return not self.once and self._live.finished and not self._todo and not self._pending
+
+    # One round
+
+    def step(self, timeout: float = 0.0) -> bool:
+        """Go on as far as is possible without waiting for the log. Whether anything was done.
+
+        Args:
+            timeout: seconds to wait for an input that has nothing.
+        """
+        if self.failed is not None or self.done:
+            return False
+        self._emitter.tick()
+        worked = self._settle()
+        if self._work():
+            worked = True
+        if self._ready_for_more():
+            worked = self._poll(0.0 if worked else timeout) or worked
+            self._work()
+        self._hold()
+        self._notes()
+        if self.once and not self._todo and self._live.finished:
+            self._finish()
+        return worked
+
+    def _ready_for_more(self) -> bool:
+        return (
+            not self._todo
+            and self._unsettled < self._max
+            and self._emitter.room
+            and self._clock() >= self._wait_until
+            and not self._live.finished
+        )
+
+    def _poll(self, timeout: float) -> bool:
+        floor = self._handed
+        try:
+            parcels = self._live.poll(timeout)
+            self._handed = self._said_through(bool(parcels))
+        except Unavailable as error:
+            self._later(str(error))
+            return False
+        except Invalid as error:
+            self._fail(error)
+            return False
+        self._back()
+        for parcel in parcels:
+            began = floor if parcel.known is None else min(parcel.known, self._clock() if floor is None else floor)
+            self._todo.append(_Underway(parcel, began, max(1, len(parcel.items))))
+            self._unsettled += max(1, len(parcel.items))
+        return bool(parcels)
+
+    def _said_through(self, came: bool) -> int | None:
+        """How far the input says that all has been handed out. One that cannot say, and is vouched for all the same by who
+        declared it: as of when it was asked and had nothing."""
+        through = self._live.through()
+        if through is None and not getattr(self.file.input, "vouches", False):
+            through = self._handed if came else self._clock()
+        return through if self._handed is None or through is None else max(through, self._handed)
+
+    def _later(self, reason: str) -> None:
+        self._wait_until = self._clock() + self._patience
+        self._patience = min(2 * self._patience, _RETRY[1])
+        self._away_for(reason)
+
+    def _away_for(self, reason: str) -> None:
+        if not self._away:
+            self._tell(f"{self.name}: waiting: {reason}")
+        self._away = reason
+
+    def _back(self) -> None:
+        if self._away:
+            self._tell(f"{self.name}: goes on")
+        self._away, self._patience = "", _RETRY[0]
+
+    # Step 1: mapped and emitted
+
+    def _work(self) -> bool:
+        """Emit what was read, until there is no room or the log cannot be asked."""
+        worked = False
+        while self._todo and self._emitter.room:
+            underway = self._todo[0]
+            self._items = self._items or self._emit(underway)
+            try:
+                for took in self._items:
+                    worked = worked or took
+                    if not took or not self._emitter.room:
+                        return worked
+            except NoKey as error:
+                self._fail(Invalid(str(error)))
+                return worked
+            underway.epoch, underway.last = self._emitter.epoch, self._emitter.taken
+            self._pending.append(underway)
+            self._todo.popleft()
+            self._items = None
+        return worked
+
+    def _fail(self, error: Invalid) -> None:
+        self.failed = error
+        self._tell(f"{self.name}: stopped: {error}")
+
+    def _emit(self, underway: _Underway) -> Iterator[bool]:
+        """Item after item: whether it was taken. Goes on where it was."""
+        parcel = underway.parcel
+        around = parcel.around or parcel.known or self._clock()
+        beside = [placed.item for placed in parcel.items]
+        for placed in parcel.items:
+            self.counts.read += 1
+            output = self._reader.read(parcel.stream, placed, around)
+            aside = list(output.aside)
+            for event in output.events:
+                while not self._sent(event, aside):
+                    yield False
+                yield True
+            for reason in aside:
+                while not self._set_aside(parcel, placed, reason, beside):
+                    yield False
+                yield True
+            self.counts.without += not output.events and not aside
+
+    def _sent(self, event: dict[str, Any], aside: list[str]) -> bool:
+        try:
+            self._emitter.emit(event)
+        except Unavailable:
+            return False
+        except ValueError as error:
+            aside.append(f"{event['step']}: {error}")
+        else:
+            self.counts.events += 1
+        return True
+
+    def _set_aside(self, parcel: Parcel, placed: Placed, reason: str, beside: list[Item]) -> bool:
+        item, name = placed.item, parcel.name or self.name
+        told = str(Invalid(reason, file=name, line=item.line))
+        body, withheld = self._reader.guard.aside(item, f"{name}:{item.line}", beside)
+        try:
+            if withheld and self._withheld is not None:
+                digest = json.loads(body).get("digest", "")
+                self._withheld.keep(Kept(self.name, parcel.stream, placed.place, told, digest, bytes_of(item)))
+            self._emitter.set_aside(body, told, f"{self.name}:{placed.place}")
+        except Unavailable as error:
+            self._away_for(str(error))
+            return False
+        counts = self.counts
+        counts.quarantined += 1
+        counts.withheld += withheld
+        counts.first_fault = counts.first_fault or told
+        if counts.quarantined >= self._bad_told and counts.quarantined > counts.events:
+            self._bad_told = 10 * counts.quarantined
+            self._tell(
+                f"{self.name}: MOSTLY BAD: {counts.quarantined} faults and {counts.events} events, so the collector's file does "
+                f"not seem to fit, and workers set the source aside. The first: {counts.first_fault}"
+            )
+        return True
+
+    # Steps 2 and 3: settled and saved
+
+    def _settle(self) -> bool:
+        """Settle what is acknowledged, and save the positions."""
+        settled = False
+        while self._pending and self._acknowledged(self._pending[0]):
+            underway = self._pending.popleft()
+            self._unsettled -= underway.items
+            underway.parcel.settle(None)
+            settled = True
+        if self._checkpoint.dirty and self._clock() >= self._save_at:
+            self._save()
+        return settled
+
+    def _acknowledged(self, underway: _Underway) -> bool:
+        # A new epoch begins when all of the old one is acknowledged or given up, and not before.
+        return underway.epoch != self._emitter.epoch or self._emitter.accounted >= underway.last
+
+    def _save(self) -> bool:
+        self._save_at = self._clock() + _SAVE_EVERY
+        self._checkpoint.vouched(self._emitter.told)
+        try:
+            self._checkpoint.save()
+        except Unavailable as error:
+            # What is read goes on: without the position it would only come again, under the same ids.
+            if self._away != str(error):
+                self._tell(f"{self.name}: {error}; goes on, and would read again what came since")
+            self._away = str(error)
+            return False
+        return True
+
+    def _hold(self) -> None:
+        """Vouch for no more than was handed out before the oldest parcel that is not settled."""
+        first = self._pending[0] if self._pending else self._todo[0] if self._todo else None
+        through = self._handed if first is None else first.floor
+        if through is not None:
+            self._emitter.hold = max(through, self._emitter.hold or 0)
+
+    def _notes(self) -> None:
+        notes = getattr(self._live, "notes", None)
+        while notes:
+            self._tell(f"{self.name}: {notes.popleft()}")
+
+    # The end
+
+    def _finish(self) -> None:
+        """All was read: vouch for it, as ``load`` does. Raises ``Unavailable`` where the log is away: call again."""
+        with suppress(Unavailable):
+            self._emitter.flush()
+            self._settle()
+            if self._pending:
+                return
+            through = self._complete()
+            if through is not None:
+                self._emitter.goodbye("closed", through)
+            self._checkpoint.vouched(self._emitter.told)
+            self.done = self._save() if self._checkpoint.dirty or through is not None else True
+
+    def _complete(self) -> int | None:
+        """Until when what was read is complete; None where it cannot be vouched for."""
+        now = self._clock()
+        through = self._through if self._through is not None else self._live.through()
+        if not self.file.systems:
+            return now
+        if through is None:
+            self._tell(f"{self.name}: not all could be read, so nothing is vouched for; run it again")
+            return None
+        if through > now:
+            raise Invalid(f"the list cannot be complete through {format_time(through)}: that is still to come")
+        return through
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Finish cleanly: what was read is acknowledged and settled, positions are saved, and a goodbye is said.
+
+        *Closed*, where what is read may go on being written without us: up to here and no further. *Open* at the end of an input
+        that was all there is, as of standard input: nothing more comes until this name speaks again.
+
+        Raises:
+            Unavailable: the log is away; what is not acknowledged is read again next time.
+        """
+        try:
+            if self.done:
+                return
+            self._work()
+            self._emitter.flush(timeout)
+            self._settle()
+            self._hold()
+            if not self.once:
+                self._emitter.goodbye("open" if self._live.finished else "closed", timeout=timeout)
+        finally:
+            self._give_back()
+            if self._checkpoint.dirty or self._emitter.told is not None:
+                self._save()
+            self._live.close()
+            self._checkpoint.close()
+
+    def _give_back(self) -> None:
+        stopping = Unavailable(f"{self.name} is stopping")
+        for underway in (*self._pending, *self._todo):
+            underway.parcel.settle(stopping)
+        self._pending.clear()
+        self._todo.clear()

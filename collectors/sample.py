@@ -1,0 +1,70 @@
+"""Samples: what records become, without anything being sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from collectors.formats.contract import Format
+from collectors.inputs.live import Placed
+from collectors.inputs.stream import Stream
+from collectors.personal import bytes_of
+from collectors.reader import Reader
+from schemas.times import format_time
+
+_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a record became. ``place``: file and line; ``text``: its beginning; ``quarantined``: why it, or events of it, could not
+    be made. Neither: it met no condition."""
+
+    place: str
+    text: str
+    events: list[dict[str, Any]] = field(default_factory=list)
+    quarantined: list[str] = field(default_factory=list)
+
+    def plain(self) -> dict[str, Any]:
+        events = [{**event, "time": format_time(event["time"])} for event in self.events]
+        return {"place": self.place, "record": self.text, "events": events, "quarantined": self.quarantined}
+
+    def rows(self) -> Iterator[dict[str, object]]:
+        """One row for what it became, each time."""
+        for event in self.events:
+            yield {
+                "place": self.place, "became": "event", "step": event["step"], "phase": event["phase"],
+                "system": event["system"], "time": format_time(event["time"]), "keys": _joined(event["keys"]),
+                "attributes": _joined(event.get("attributes", {})), "reason": "",
+            }  # fmt: skip
+        for reason in self.quarantined:
+            yield self._empty("quarantined", reason)
+        if not self.events and not self.quarantined:
+            yield self._empty("nothing", "it met no condition")
+
+    def _empty(self, became: str, reason: str) -> dict[str, object]:
+        empty = dict.fromkeys(("step", "phase", "system", "time", "keys", "attributes"), "")
+        return {"place": self.place, "became": became, **empty, "reason": reason}
+
+
+def _joined(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def try_sample(
+    reader: Reader, layout: Format, name: str, chunks: Iterable[bytes], now: int, limit: int
+) -> Iterator[Told]:
+    """What the records of one stream become, up to ``limit`` of them."""
+    for placed in islice(_items(Stream(layout), chunks), limit):
+        output = reader.read("", placed, now)
+        raw = bytes_of(placed.item)
+        text = raw[:_SHOWN].decode("utf-8", "replace").splitlines()
+        yield Told(f"{name}:{placed.item.line}", text[0] if text else "", output.events, output.aside)
+
+
+def _items(stream: Stream, chunks: Iterable[bytes]) -> Iterator[Placed]:
+    for chunk in chunks:
+        yield from stream.feed(chunk)
+    yield from stream.close()
