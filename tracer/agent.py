@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from tracer.emitter import SECOND
+from tracer.leftovers import Left, leftovers
 from tracer.outbox import Handed, Outbox
 from tracer.sender import Identity, Sender, log
 from tracer.sinks.contract import Sink
-from tracer.spool import LIMIT, Left, Lock, Spool, folder_of, leftovers, take_slot
+from tracer.spool import LIMIT, Lock, Spool, folder_of, take_slot
 
 SLOT = 4096
 """Bytes that one place of the queue stands for; what is larger takes several. So its length bounds its bytes, without a lock."""

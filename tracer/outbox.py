@@ -82,7 +82,7 @@ class Outbox:
             if handed:
                 self._add(handed)
             self._news = self._news or bool(handed or dropped)
-            if self._known - self._told >= (RENEW if self._news else 10 * RENEW):
+            if self._known - self._told >= (RENEW if self._news else 2 * RENEW):
                 self._tell()
 
     def _tell(self) -> None:
@@ -137,7 +137,7 @@ class Outbox:
         """Shed. Behind what is on disk only, the note of it goes to disk too; a disk that takes not even that gets nothing more
         until all that it has is taken."""
         self.shed += count
-        entry = Entry(self._number + 1, known, "", b"", count=count)
+        entry = Entry(self._number + 1, known, "", b"", numbers=count)
         self._number = entry.last
         noted = self.spool is not None and not self._choked and self.spool.note(entry)
         if not noted:
@@ -146,13 +146,13 @@ class Outbox:
             self._queue(entry)
         elif not noted:
             first = self._choked or entry
-            self._choked = first._replace(count=entry.last - first.number + 1)
+            self._choked = first._replace(numbers=entry.last - first.number + 1)
 
     def _queue(self, entry: Entry) -> None:
         """Notes of what was shed, one behind another, become one: an outage costs no memory."""
         if self._entries and not self._entries[-1].line:
             last = self._entries.pop()
-            entry = last._replace(count=entry.last - last.number + 1)
+            entry = last._replace(numbers=entry.last - last.number + 1)
         self._entries.append(entry)
 
     def take(self, count: int) -> list[Entry]:

@@ -39,7 +39,7 @@ class Relay(Emitter):
             if entry.number > self._seq + 1:
                 self.give_up(entry.number - self._seq - 1, entry.known)
             if not entry.line:
-                self.give_up(entry.count, entry.known)
+                self.give_up(entry.numbers, entry.known)
             elif entry.reason:
                 self._aside(entry)
             else:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from itertools import islice
 
 from tracer.emitter import Limits
+from tracer.leftovers import Left
 from tracer.relay import Relay
 from tracer.sinks.contract import Sink
-from tracer.spool import Left
 from tracer.spool_format import Entry
 
 CHUNK = 2_000

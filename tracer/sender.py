@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 from tracer.emitter import SECOND, Limits
 from tracer.errors import Unavailable
+from tracer.leftovers import Left
 from tracer.outbox import Outbox
 from tracer.relay import Relay
 from tracer.replay import Replay
 from tracer.sinks.contract import Sink
-from tracer.spool import Left
 from tracer.spool_format import Entry
 
 log = logging.getLogger("lastseen")

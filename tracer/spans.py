@@ -238,10 +238,10 @@ def _trace_suffices(rules: Rules, *, named: bool) -> bool:
 def _step(span: Span, rules: Rules) -> str:
     """The step that somebody gave the span; "" where nobody did."""
     stated = span.attributes.get("lastseen.step")
-    return name_of(stated) if stated else _step_by_name(span.name, rules)
+    return name_of(stated) if stated else step_by_name(span.name, rules)
 
 
-def _step_by_name(name: str, rules: Rules) -> str:
+def step_by_name(name: str, rules: Rules) -> str:
     if not rules.steps:
         return ""
     exact = rules.steps.get(name)

@@ -6,7 +6,7 @@ Laws:
 - What it holds is bounded; beyond, the caller sheds.
 - A record is written whole or cut off again: a full disk tears nothing.
 - One process writes it, under a lock of the operating system that ends with the process. Whoever gets the lock later finds what
-  the dead one left (`leftovers`), and sends it under the old epoch with its old numbers.
+  the dead one left (`tracer.leftovers`), and sends it under the old epoch with its old numbers.
 
 Written without ``fsync``: it survives the death of the process, whatever way, but not of the machine. What a power cut takes away
 is blind, as any crash is that leaves no spool; ten milliseconds of disk for each step of an application are no price for it.
@@ -17,15 +17,14 @@ Layout: ``<root>/<source>/<slot>/lock``, ``<epoch>-<number>.spool``. A source ha
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tracer.spool_format import (
     BYE,
@@ -39,7 +38,6 @@ from tracer.spool_format import (
     framed_json,
     framed_time,
     records,
-    time_of,
 )
 
 SEGMENT = 4 * 1024 * 1024
@@ -277,111 +275,3 @@ class Spool:
     def forget(self) -> None:
         """In a forked child: everything here is the parent's."""
         self.close()
-
-
-class Left(NamedTuple):
-    """What an epoch left behind.
-
-    Attributes:
-        state: the content of its last marker; None where none was written.
-        through: until when all that became known is in ``entries``, or was acknowledged.
-        orderly: the application said that it ended.
-        files: to be removed when all is sent.
-    """
-
-    source: str
-    epoch: int
-    since: int
-    systems: tuple[str, ...]
-    state: dict[str, Any] | None
-    through: int
-    orderly: bool
-    files: list[Path]
-
-    def entries(self) -> Iterator[Entry]:
-        """In the order of their numbers; numbers that cannot be read any more are missing."""
-        for path in self.files:
-            for kind, payload, _ in _readable(path):
-                entry = entry_of(kind, payload)
-                if entry is not None:
-                    yield entry
-
-    @property
-    def size(self) -> int:
-        """Bytes on disk."""
-        total = 0
-        for path in self.files:
-            with suppress(OSError):
-                total += path.stat().st_size
-        return total
-
-    def remove(self) -> None:
-        for path in self.files:
-            with suppress(OSError):
-                path.unlink()
-
-
-@dataclass(slots=True)
-class _Found:
-    header: dict[str, Any]
-    state: dict[str, Any] | None = None
-    through: int = 0
-    orderly: bool = False
-    whole: bool = True
-    last: int = 0
-    files: list[Path] = field(default_factory=list)
-
-    def read(self, path: Path) -> None:
-        """``through`` goes on only as long as no number is missing."""
-        self.files.append(path)
-        for kind, payload, _ in _readable(path):
-            entry = entry_of(kind, payload)
-            if entry is not None:
-                self.whole = self.whole and entry.number == self.last + 1
-                self.last = entry.last
-            elif kind == HEADER:
-                self._header(json.loads(payload))
-            elif kind == STATE:
-                self.state = json.loads(payload)
-            elif kind in (THROUGH, BYE) and self.whole:
-                self.through, self.orderly = time_of(payload), kind == BYE
-
-    def _header(self, header: dict[str, Any]) -> None:
-        first = int(header["first"])
-        self.whole = self.whole and first in (self.last + 1, self.header["first"])
-        self.last = first - 1
-        self.state = header["state"] or self.state
-
-
-def _readable(path: Path) -> Iterator[tuple[bytes, bytes, int]]:
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return
-    yield from records(data)
-
-
-def leftovers(folder: Path) -> list[Left]:
-    """What earlier processes left in a slot's folder, oldest epoch first. Files without a header hold nothing, and are removed."""
-    found: dict[int, _Found] = {}
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        kind, payload, _ = next(_readable(path), (b"", b"", 0))
-        if kind != HEADER:
-            with suppress(OSError):
-                path.unlink()
-            continue
-        header = json.loads(payload)
-        found.setdefault(int(header["epoch"]), _Found(header)).read(path)
-    return [
-        Left(
-            each.header["source"],
-            epoch,
-            each.header["since"],
-            tuple(each.header["systems"]),
-            each.state,
-            each.through,
-            each.orderly,
-            each.files,
-        )
-        for epoch, each in sorted(found.items())
-    ]

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     """What takes running numbers: an event, bytes that made none, or a count of events that were shed.
 
     Attributes:
-        number: its running number, or the first of ``count``.
+        number: its running number, or the first of ``numbers``.
         known: when it became known, microseconds since 1970 UTC.
         key: ``type:value`` by which it is placed.
         line: JSON; empty where events were shed.
@@ -41,11 +41,11 @@ class Entry(NamedTuple):
     key: str
     line: bytes
     reason: str = ""
-    count: int = 1
+    numbers: int = 1
 
     @property
     def last(self) -> int:
-        return self.number + self.count - 1
+        return self.number + self.numbers - 1
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:
@@ -55,7 +55,7 @@ def frame(kind: bytes, payload: bytes) -> bytes:
 def framed(entry: Entry) -> bytes:
     """An entry as a record."""
     if not entry.line:
-        return frame(DROPPED, _NUMBERED.pack(entry.number, entry.known, 0) + _TIME.pack(entry.count))
+        return frame(DROPPED, _NUMBERED.pack(entry.number, entry.known, 0) + _TIME.pack(entry.numbers))
     key = entry.key.encode("utf-8", "surrogatepass")[:65_535]
     head = _NUMBERED.pack(entry.number, entry.known, len(key)) + key
     if entry.reason:
@@ -92,7 +92,7 @@ def entry_of(kind: bytes, payload: bytes) -> Entry | None:
     number, known, length = _NUMBERED.unpack_from(payload)
     body = payload[_NUMBERED.size + length :]
     if kind == DROPPED:
-        return Entry(number, known, "", b"", count=_TIME.unpack(body)[0])
+        return Entry(number, known, "", b"", numbers=_TIME.unpack(body)[0])
     key = payload[_NUMBERED.size : _NUMBERED.size + length].decode("utf-8", "surrogatepass")
     if kind == EVENT:
         return Entry(number, known, key, body)
