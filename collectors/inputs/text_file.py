@@ -1,79 +1,77 @@
-"""Lines of a text file, plain or gzipped, bounded in length."""
+"""A text file, plain or gzipped, read once from its beginning to its end in one of the formats."""
 
 from __future__ import annotations
 
 import gzip
-import io
 import zlib
+from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
+from collectors.formats.contract import Decoder, Ready
+from collectors.formats.framing import known_encoding
+from collectors.inputs.record import Row, Unreadable
 from schemas.errors import Invalid
 from tracer.errors import Unavailable
 
-MAX_LINE = 4 * 1024 * 1024
-"""Characters; longer lines are skipped and counted as unreadable, since no event may exceed 256 KiB anyway."""
 _GZIP = b"\x1f\x8b"
+_CHUNK = 256 * 1024
 
 
-class Line(NamedTuple):
-    """``number``: 1-based. ``whole`` False: longer than ``MAX_LINE``, and ``text`` is only its beginning. Bytes that the
-    encoding does not know are lone surrogates in ``text``, and come out of ``TextFile.raw`` as they went in."""
-
-    number: int
-    text: str
-    whole: bool = True
+def readable(encoding: str, path: Path) -> str:
+    """The encoding, where a file in it can be read line by line; otherwise raises ``Invalid``."""
+    try:
+        return known_encoding(encoding)
+    except ValueError as error:
+        raise Invalid(str(error), file=str(path)) from None
 
 
 class TextFile:
-    """One pass over a file's lines. Line ends are kept, so that CSV can have them within quotes."""
+    """One pass over a file's records. ``decoder``: reads it; its stream's end ends the last line too, since a file that a
+    person names is there as a whole."""
 
-    def __init__(self, path: Path, encoding: str = "utf-8"):
+    columns: tuple[str, ...] | None = None
+
+    def __init__(self, path: Path, decoder: Decoder):
         """Raises ``Invalid`` where the file cannot be read."""
-        self.path = path
-        self.encoding = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-        self.number = 0
+        self.name = str(path)
+        self._decoder = decoder
+        self._line = 0
         try:
             stream = path.open("rb")
-            self.written = path.stat().st_mtime_ns // 1000
+            self.drawn = path.stat().st_mtime_ns // 1000
         except OSError as error:
-            raise Invalid(f"cannot be read: {error.strerror}", file=str(path)) from None
+            raise Invalid(f"cannot be read: {error.strerror}", file=self.name) from None
         zipped = stream.peek(2)[:2] == _GZIP
         self._closing = stream
-        data: BinaryIO = gzip.GzipFile(fileobj=stream) if zipped else stream  # type: ignore[assignment]
-        self._text = io.TextIOWrapper(data, self.encoding, errors="surrogateescape", newline="")
+        self._data: BufferedIOBase = gzip.GzipFile(fileobj=stream) if zipped else stream
+        self._read = self._items()
 
-    def next(self) -> Line | None:
-        """The next line, None at the end. Raises ``Invalid`` where a gzipped file is damaged or ends in the middle."""
+    def __iter__(self) -> Iterator[Row | Unreadable]:
+        return self._read
+
+    def _items(self) -> Iterator[Row | Unreadable]:
+        data = self._chunk()
+        while data:
+            yield from self._fed(data)
+            data = self._chunk()
+        yield from self._fed(None)
+
+    def _fed(self, data: bytes | None) -> Iterator[Row | Unreadable]:
+        for record in self._decoder.close() if data is None else self._decoder.feed(data):
+            self._line = record.line
+            for item in record.items:
+                yield Row(item.line, item.event, item.raw) if isinstance(item, Ready) else item
+
+    def _chunk(self) -> bytes:
         try:
-            text = self._text.readline(MAX_LINE)
-            if not text:
-                return None
-            self.number += 1
-            if len(text) < MAX_LINE or text.endswith("\n"):
-                return Line(self.number, text)
-            rest = text
-            while rest and not rest.endswith("\n"):
-                rest = self._text.readline(MAX_LINE)
-            return Line(self.number, text, whole=False)
+            return self._data.read1(_CHUNK)  # not read: of a damaged file what comes before is still given
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             reason = f"the gzipped file is damaged or ends in the middle: {error}"
-            raise Invalid(reason, file=str(self.path), line=self.number + 1) from None
-        except UnicodeError as error:
-            raise Invalid(f"not {self.encoding}: {error}", file=str(self.path), line=self.number + 1) from None
+            raise Invalid(reason, file=self.name, line=self._line + 1) from None
         except OSError as error:
-            raise Unavailable(f"{self.path} cannot be read on: {error.strerror or error}") from None
-
-    def raw(self, text: str) -> bytes:
-        """The bytes that a text was."""
-        encoding = "utf-8" if self.encoding == "utf-8-sig" else self.encoding
-        return text.encode(encoding, "surrogateescape")
+            raise Unavailable(f"{self.name} cannot be read on: {error.strerror or error}") from None
 
     def close(self) -> None:
-        self._text.close()
+        self._data.close()
         self._closing.close()
-
-
-def undecodable(text: str) -> bool:
-    """Whether bytes stood there that the encoding does not know."""
-    return not text.isascii() and any(0xDC80 <= ord(char) <= 0xDCFF for char in text)

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors.formats.framing import MAX_LINE
 from collectors.inputs import Input, Row, Unreadable, open_input
 from collectors.inputs.csv import CsvInput
 from collectors.inputs.jsonl import JsonlInput
-from collectors.inputs.text_file import MAX_LINE
 from collectors.mapping import CsvFormat, Mapping
 from schemas.errors import Invalid
 
@@ -103,7 +103,7 @@ def test_json_lines(tmp_path: Path, name: str) -> None:
     assert rows == [
         (1, {"id": 12345678901234567890123, "at": {"x": [1]}}),
         (3, "no JSON object"),
-        (4, "not JSON: Expecting ',' delimiter at character 10"),
+        (4, "not JSON: Expecting ',' delimiter at character 9"),
         (5, "bytes that are not utf-8"),
         (6, {"id": 2}),
     ]
@@ -143,6 +143,8 @@ def test_what_is_no_source(tmp_path: Path) -> None:
         opened(tmp_path / "none.csv")
     with pytest.raises(Invalid, match="its name tells no format"):
         opened(written(tmp_path / "a.dat", "x"))
+    with pytest.raises(Invalid, match=r"a\.csv: lines in utf-32 cannot be told apart"):
+        opened(written(tmp_path / "a.csv", "id\n"), encoding="utf-32")
     with pytest.raises(Invalid, match="no SQLite database"):
         opened(f"sqlite:///{tmp_path}/none.sqlite", table="a")
     with pytest.raises(Invalid, match="knows no database"):
