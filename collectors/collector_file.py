@@ -68,7 +68,15 @@ def read_collector(path: Path) -> CollectorFile:
         mistakes += _incoherent(collector, document)
     if mistakes or collector is None:
         raise first_of(mistakes)
-    return CollectorFile(collector, chosen["input"], chosen["format"], document, path)
+    return CollectorFile(collector, chosen["input"], _told(chosen["format"], collector), document, path)
+
+
+def _told(layout: Any, collector: Collector) -> Format:
+    """A format that can read events as well as records reads records where the file says what they mean, and events otherwise."""
+    if getattr(layout, "read", "") is None:
+        layout = layout.model_copy(update={"read": "records" if collector.events else "events"})
+    made: Format = layout
+    return made
 
 
 def _choice(data: dict[str, Any], word: str) -> Choice | None:

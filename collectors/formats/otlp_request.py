@@ -66,8 +66,7 @@ def is_json(body: bytes) -> bool:
 def entries_of_proto(body: bytes, signal: Signal | None) -> Iterator[Entry]:
     """Records of a request in protobuf. ``signal`` None: told by the records' ids. Raises `Unfit`."""
     if signal is None:
-        spans = _parsed(ExportTraceServiceRequest, body)
-        signal = "traces" if _are_spans(spans) else "logs"
+        signal = "traces" if _are_spans(body) else "logs"
     if signal == "traces":
         yield from _numbered(_parsed(ExportTraceServiceRequest, body), "resource_spans", "scope_spans", "spans")
     else:
@@ -81,8 +80,12 @@ def _parsed(kind: Any, body: bytes) -> Any:
         raise Unfit("not a request of OTLP in protobuf") from None
 
 
-def _are_spans(request: Any) -> bool:
+def _are_spans(body: bytes) -> bool:
     """Spans and log records lie at the same place; only a span has sixteen bytes in field 1, a log record has a time there."""
+    try:
+        request = _parsed(ExportTraceServiceRequest, body)
+    except Unfit:
+        return False
     _bounded(len(request.resource_spans))
     _bounded(sum(len(holder.scope_spans) for holder in request.resource_spans))
     first = next((s for r in request.resource_spans for scope in r.scope_spans for s in scope.spans), None)
@@ -135,7 +138,12 @@ def entries_of_json(document: Mapping[str, Any], signal: Signal) -> Iterator[Ent
             for record in _listed(group, records, of_objects=False):
                 number += 1
                 _bounded(number)
-                yield _entry(number, record, signal, resource, scope)
+                entry = _entry(number, record, signal, resource, scope)
+                yield (
+                    entry
+                    if isinstance(entry, Entry)
+                    else Unreadable(number, entry, _alone(record, group, holder, signal))
+                )
 
 
 def _listed(holder: Mapping[str, Any], name: str, *, of_objects: bool = True) -> list[Any]:
@@ -147,14 +155,21 @@ def _listed(holder: Mapping[str, Any], name: str, *, of_objects: bool = True) ->
     return found
 
 
-def _entry(number: int, record: Any, signal: Signal, resource: Any, scope: Any) -> Entry | Unreadable:
+def _entry(number: int, record: Any, signal: Signal, resource: Any, scope: Any) -> Entry | str:
+    """Or why it is none."""
     try:
         for part in (resource, scope):
             if isinstance(part, str):
                 raise ValueError(part)
         return Entry(number, _message(_KINDS[signal], record), resource, scope)
     except ValueError as error:
-        return Unreadable(number, plain(f"not a record of OTLP: {error}"), orjson.dumps(record))
+        return plain(f"not a record of OTLP: {error}")
+
+
+def _alone(record: Any, group: Mapping[str, Any], holder: Mapping[str, Any], signal: Signal) -> bytes:
+    """A request of this record alone, with all that is said of where it comes from: so it can be tried again."""
+    outer, inner, records = _LISTS[signal]
+    return orjson.dumps({outer: [{**holder, inner: [{**group, records: [record]}]}]})
 
 
 def _told(kind: type[Message], value: Any) -> Message | str:

@@ -22,7 +22,7 @@ def decoded(layout: OtlpFormat, body: bytes, signal: Signal, *, as_json: bool) -
 
 def whole(items: list[Item], body: bytes) -> str:
     """Why nothing of a request can be read, "" where something can: the one item that it gave is the body itself."""
-    if len(items) == 1 and isinstance(items[0], Unreadable) and items[0].raw == body:
+    if len(items) == 1 and isinstance(items[0], Unreadable) and items[0].raw is body:
         return items[0].reason
     return ""
 
