@@ -3,6 +3,10 @@
 
 Fields: the attributes under their own names (``id``, ``source``, ``type``, ``time``, ``subject``, extensions) and ``data``: JSON as
 it is nested, text, or of other bytes ``data_base64``.
+
+As *events* (where a collector's file maps nothing) each becomes an event: its step is what ``steps`` makes of ``type``, its system
+what ``systems`` makes of ``source``, its time ``time``; its keys are what stands at the paths that ``keys`` names (``subject``,
+``data.order.id``), and of ``traceparent`` the trace id.
 """
 
 from __future__ import annotations
@@ -10,33 +14,81 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import unquote
 
-from collectors.formats.contract import Item
+from pydantic import Field
+
+from collectors.formats.contract import Item, Ready
 from collectors.formats.json import value_of
 from collectors.formats.lines import LineFormat
 from collectors.inputs.record import Row, Unreadable, as_json
+from schemas.event import Phase
+from tracer.clean import attributes_of, keys_of, name_of
 
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 REQUIRED = ("id", "source", "specversion", "type")
 MAX_BATCH = 50_000
 _QUOTED = re.compile(r'"(.*)"\s*', re.DOTALL)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
+Names = Annotated[dict[str, str], Field(max_length=1000)]
+
+
 class CloudEventsFormat(LineFormat):
-    """It has no options of its own. A message whose headers say nothing is read as structured or batched mode."""
+    """``read``: ``events`` or ``records``. ``phases``: of a ``type`` that says more than that a step was completed
+    (``com.shop.payment.declined: failed``). ``attributes``: paths that go along under their own names.
+
+    A message whose headers say nothing is read as structured or batched mode.
+    """
 
     self_ending: ClassVar[bool] = True
 
+    read: Literal["events", "records"] | None = None
+    keys: Names = Field(default_factory=dict)
+    steps: Names = Field(default_factory=dict)
+    phases: Annotated[dict[str, Phase], Field(max_length=1000)] = Field(default_factory=dict)
+    systems: Names = Field(default_factory=dict)
+    attributes: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+
     def items(self, text: str, raw: bytes, line: int) -> tuple[Item, ...]:
-        return tuple(item._replace(line=line) for item in _structured(text, raw))
+        return tuple(item._replace(line=line) for item in self._said(_structured(text, raw)))
 
     def message(self, body: bytes, headers: Mapping[str, str]) -> list[Item]:
+        return self._said(self._records(body, headers))
+
+    def _said(self, items: list[Item]) -> list[Item]:
+        return (
+            [self._event(item) if isinstance(item, Row) else item for item in items] if self.read == "events" else items
+        )
+
+    def _event(self, row: Row) -> Item:
+        fields = row.fields
+        found = {kind: _at(fields, path) for path, kind in self.keys.items()}
+        keys, _ = keys_of({kind: value for kind, value in found.items() if value is not None})
+        trace = _TRACEPARENT.match(str(fields.get("traceparent", "")))
+        if trace:
+            keys.setdefault("trace", trace[1])
+        if not keys:
+            return Unreadable(row.line, "no key of a transaction stands where keys says", row.payload())
+        event: dict[str, Any] = {
+            "id": readable(f"{fields['source']} {fields['id']}"),
+            "system": name_of(self.systems.get(fields["source"], fields["source"])),
+            "step": name_of(self.steps.get(fields["type"], fields["type"])),
+            "phase": self.phases.get(fields["type"], Phase.COMPLETED).value,
+            "time": fields.get("time"),
+            "keys": keys,
+        }
+        more, _ = attributes_of({path: value for path in self.attributes if (value := _at(fields, path)) is not None})
+        return Ready(row.line, event | ({"attributes": more} if more else {}), row.payload())
+
+    def _records(self, body: bytes, headers: Mapping[str, str]) -> list[Item]:
         media, charset = _media(headers.get("content-type", ""))
         if media in (STRUCTURED, BATCH):
             return _structured(_text(body, charset), body)
@@ -48,7 +100,29 @@ class CloudEventsFormat(LineFormat):
 
     def identity(self, item: Item) -> str | None:
         """By the specification ``source`` and ``id`` together name one event, however often it is delivered."""
+        if isinstance(item, Ready):
+            return str(item.event["id"])
         return f"{item.fields['source']} {item.fields['id']}" if isinstance(item, Row) else None
+
+
+def readable(text: str) -> str:
+    """An id as it is, or hashed where it is long or holds what an id must not."""
+    if len(text) <= 150 and text.isascii() and text.isprintable():
+        return text
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _at(fields: Mapping[str, Any], path: str) -> Any:
+    """``subject``, ``data.order.id``, ``data.lines.0.sku``; None where the way ends."""
+    here: Any = fields
+    for part in path.split("."):
+        if isinstance(here, Mapping):
+            here = here.get(part)
+        elif isinstance(here, list) and part.isascii() and part.isdigit() and int(part[:9]) < len(here):
+            here = here[int(part[:9])]
+        else:
+            return None
+    return here
 
 
 def _media(told: str) -> tuple[str, str]:

@@ -79,11 +79,14 @@ class OtlpFormat(LineFormat):
 
     def message(self, body: bytes, headers: Mapping[str, str]) -> list[Item]:
         told: Any = headers.get(SIGNAL) or self.signal
+        json = is_json(body, headers.get("content-type", "").partition(";")[0].strip().lower())
         try:
-            if is_json(body):
+            if json:
                 return list(self._of_json(body, told))
             return list(self._read(entries_of_proto(body, told)))
         except Unfit as error:
+            if json is None and body.lstrip()[:1] == b"{":
+                return self.message(body, {**headers, "content-type": "application/json"})
             return [Unreadable(1, str(error), body)]
 
     def identity(self, item: Item) -> str | None:

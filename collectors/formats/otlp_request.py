@@ -58,9 +58,14 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text[:300])
 
 
-def is_json(body: bytes) -> bool:
-    """Whether a body is meant as JSON: a request in protobuf begins with 0x0A, the tag of its only field."""
-    return body.lstrip()[:1] == b"{"
+def is_json(body: bytes, media: str) -> bool | None:
+    """Whether a body is JSON: as it is said to be, else by its first byte. A request in protobuf begins with the tag of its only
+    field, 0x0A, which is a line feed as well, and then its length, of which 123 is a brace: None where that leaves it open."""
+    if media.endswith("json"):
+        return True
+    if media.endswith("protobuf") or not body:
+        return False
+    return None if body[:1] == b"\n" else body.lstrip()[:1] == b"{"
 
 
 def entries_of_proto(body: bytes, signal: Signal | None) -> Iterator[Entry]:

@@ -17,11 +17,12 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, T
 from kafka import errors as kafka_errors
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from collectors.formats.cloudevents import readable
 from collectors.formats.contract import Item
 from collectors.formats.syslog import RECEIVED
 from collectors.inputs.kafka_offsets import Share
 from collectors.inputs.live import Context, LiveInput, Parcel, Placed
-from collectors.inputs.received import identity_of, readable
+from collectors.inputs.received import identity_of
 from collectors.inputs.record import Row
 from schemas.errors import Invalid
 from schemas.times import SECOND, format_time

@@ -122,7 +122,7 @@ class OtlpLive:
             raise Refusal(415, f"content-type is {PROTOBUF} or {JSON}")
         body = await body_of(request, self._spec, self._received)
         async with decoding:
-            items = await asyncio.to_thread(decoded, self._layout, body, signal, as_json=kind == JSON)
+            items = await asyncio.to_thread(decoded, self._layout, body, signal, kind)
         placed = places(items, identity_of(self._layout))
         await accepted(self._received, placed, len(body), peer(request), self._spec.patience / 1e6)
         if unreadable := whole(items, body):

@@ -12,12 +12,9 @@ from collectors.formats.otlp_request import Signal
 from collectors.inputs.record import Unreadable
 
 
-def decoded(layout: OtlpFormat, body: bytes, signal: Signal, *, as_json: bool) -> list[Item]:
-    """A body's records; one unreadable one where it is not of the kind that it is said to be."""
-    items = layout.message(body, {SIGNAL: signal})
-    if as_json and body and body.lstrip()[:1] != b"{":
-        return [Unreadable(1, "not JSON, though its content-type says so", body)]
-    return items
+def decoded(layout: OtlpFormat, body: bytes, signal: Signal, media: str = "application/x-protobuf") -> list[Item]:
+    """A body's records."""
+    return layout.message(body, {SIGNAL: signal, "content-type": media})
 
 
 def whole(items: list[Item], body: bytes) -> str:

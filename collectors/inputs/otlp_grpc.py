@@ -107,7 +107,7 @@ class GrpcServer:
             self._received.blocked()
             self._come_again(context, "the collector is full")
         with self._decoding:
-            items = decoded(self._layout, body, signal, as_json=False)
+            items = decoded(self._layout, body, signal)
         done = threading.Event()
         outcome: list[Exception | None] = []
 

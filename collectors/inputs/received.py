@@ -19,9 +19,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from collectors.formats.contract import Item
+from collectors.formats.cloudevents import readable
+from collectors.formats.contract import Item, Ready
 from collectors.inputs.live import Parcel, Placed
-from collectors.inputs.record import Row, Unreadable, as_json
+from collectors.inputs.record import as_json
 from tracer.errors import Unavailable
 
 Answer = Callable[[Exception | None], None]
@@ -176,19 +177,11 @@ def places(items: Iterable[Item], identity: Callable[[Item], str | None] | None,
     return placed
 
 
-def readable(text: str) -> str:
-    """A place as it is, or hashed where it is long or holds what an id must not."""
-    if len(text) <= 150 and text.isascii() and text.isprintable():
-        return text
-    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def digest(item: Item) -> str:
-    content: bytes
-    if isinstance(item, Unreadable) or item.raw is not None:
+    if item.raw is not None:
         content = item.raw
     else:
-        content = as_json(item.fields if isinstance(item, Row) else item.event)
+        content = as_json(item.event if isinstance(item, Ready) else item.fields)
     return hashlib.sha256(content).hexdigest()[:40]
 
 

@@ -267,6 +267,18 @@ def test_a_request_of_too_many_parts_is_not_walked() -> None:
     assert "attributes" in reason(item)
 
 
+def test_a_length_that_is_a_brace() -> None:
+    """Found by the test below: 0x0A is a line feed, and a first element of 123 bytes begins with a brace."""
+    many: Any = ExportTraceServiceRequest()
+    record = many.resource_spans.add().scope_spans.add().spans.add(trace_id=b"t" * 16, span_id=b"s" * 8)
+    while many.resource_spans[0].ByteSize() < 123:
+        record.name += "n"
+    body = many.SerializeToString()
+    assert body[:2] == b"\n{"
+    assert isinstance(OtlpFormat().message(body, {})[0], Row)
+    assert isinstance(OtlpFormat().message(b"\n" + json.dumps(request(span())).encode(), {})[0], Row)
+
+
 values: st.SearchStrategy[Any] = st.recursive(
     st.one_of(
         st.text(max_size=20).map(lambda text: {"string_value": text}),
@@ -294,7 +306,7 @@ def test_any_span_and_any_log_record_is_read(
     attributes: dict[str, Any], start: int, end: int, kind: int, raw: bytes
 ) -> None:
     """Whatever protobuf can say: an item a record, plain data, as rows and as events."""
-    make: Any = lambda kind, **options: kind(**options)  # noqa: E731
+    make: Any = lambda message, **options: message(**options)  # noqa: E731
     pairs = [{"key": name, "value": make(AnyValue, **value)} for name, value in attributes.items()]
     one = make(
         Span, trace_id=b"t" * 16, span_id=raw[:8].ljust(8, b"s"), start_time_unix_nano=start, end_time_unix_nano=end, kind=kind,
