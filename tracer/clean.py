@@ -36,7 +36,9 @@ def text_of(value: Any, limit: int = MAX_TEXT) -> str:
 
 
 def name_of(value: Any, limit: int = MAX_NAME) -> str:
-    """As the name of a system, step or peer, or an id; may be empty."""
+    """As the name of a system, step or peer, or an id; may be empty, as that of None is."""
+    if value is None:
+        return ""
     text = _shown(value, limit)[:limit].strip()
     return text if text.isprintable() else _FORBIDDEN.sub("\ufffd", text)
 
@@ -99,7 +101,7 @@ def attributes_of(given: Any) -> tuple[dict[str, bool | int | float | str], int]
 
 def pairs(given: Any) -> Iterator[tuple[Any, Any]]:
     """Items of what should be a mapping; ends where it raises."""
-    if not given:
+    if given is None:
         return
     try:
         yield from list(given.items())

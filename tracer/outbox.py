@@ -72,6 +72,8 @@ class Outbox:
     def put(self, handed: Sequence[Handed], dropped: int, known: int) -> None:
         """Take what was drained of the queue; afterwards everything that became known before ``known`` is here.
 
+        It became known since the time before that, which is when it counts as known: ``through`` must not pass it.
+
         Args:
             dropped: how many were not even queued, since the last time.
         """
@@ -80,7 +82,7 @@ class Outbox:
             if dropped:
                 self._drop(dropped, before)
             if handed:
-                self._add(handed)
+                self._add(handed, before)
             self._news = self._news or bool(handed or dropped)
             if self._known - self._told >= (RENEW if self._news else 2 * RENEW):
                 self._tell()
@@ -92,15 +94,15 @@ class Outbox:
             self._told, self._news = self._known, False
             self.spool.through(self._known)
 
-    def _add(self, handed: Sequence[Handed]) -> None:
+    def _add(self, handed: Sequence[Handed], known: int) -> None:
         entries = []
         for number, each in enumerate(handed, start=self._number + 1):
-            entries.append(Entry(number, self._known, each.key, each.line(number), each.reason))
+            entries.append(Entry(number, known, each.key, each.line(number), each.reason))
         if self.spool is not None and self._spooled(self.spool, entries):
             return
-        refused = sum(not self._remembered(each) for each in handed)
+        refused = sum(not self._remembered(each, known) for each in handed)
         if refused:
-            self._drop(refused, self._known)
+            self._drop(refused, known)
 
     def _spooled(self, spool: Spool, entries: list[Entry]) -> bool:
         """Written to disk, and kept in memory as well as long as nothing before it is on disk only."""
@@ -121,10 +123,10 @@ class Outbox:
             self._bytes += size
         return True
 
-    def _remembered(self, handed: Handed) -> bool:
+    def _remembered(self, handed: Handed, known: int) -> bool:
         """In memory only: where there is no disk, or it takes nothing more. Never behind what is on disk only."""
         number = self._number + 1
-        entry = Entry(number, self._known, handed.key, handed.line(number), handed.reason)
+        entry = Entry(number, known, handed.key, handed.line(number), handed.reason)
         if self._spilled or self._bytes + _size(entry) > self._window:
             return False
         self._number = self._unspooled = number

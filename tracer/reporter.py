@@ -75,17 +75,18 @@ class Reporter:
             clean, lost = keys_of(keys)
             event: dict[str, Any] = {
                 "id": id,
-                "system": (name_of(system) if system else "") or self.system,
-                "step": name_of(step) if step else "",
+                "system": name_of(system) or self.system,
+                "step": name_of(step),
                 "phase": phase,
                 "time": self.clock() if time is None else time,
                 "keys": clean,
             }
-            if peer and (name := name_of(peer)):
+            if name := name_of(peer):
                 event["peer"] = name
-            if attributes:
-                event["attributes"], more = attributes_of(attributes)
-                lost += more
+            clean_attributes, more = attributes_of(attributes)
+            if clean_attributes:
+                event["attributes"] = clean_attributes
+            lost += more
             if error is not None:
                 event["error"] = text_of(error)
             self.repaired += lost
@@ -129,7 +130,7 @@ class Reporter:
         """Without what was in it: it may hold what must not be sent."""
         try:
             self.refused += 1
-            said = {"system": self.system, "step": name_of(step or ""), "phase": name_of(phase or "")}
+            said = {"system": self.system, "step": name_of(step), "phase": name_of(phase)}
             why = f"the application reported what makes no event: {type(reason).__name__}"
             if isinstance(reason, ValueError):
                 why += f": {text_of(reason, 200)}"

@@ -84,7 +84,7 @@ class Lock:
 def folder_of(root: Path, source: str) -> Path:
     """The source's folder: its name with everything in it that a path must not have written as ``%`` and hexadecimal digits."""
     safe = re.sub(rb"[^A-Za-z0-9_@-]|^\.", lambda found: b"%%%02x" % found[0][0], source.encode("utf-8", "replace"))
-    return root / safe.decode()[:200]
+    return root / (safe.decode()[:200] or "_")
 
 
 def take_slot(folder: Path) -> tuple[int, Lock]:
