@@ -308,3 +308,7 @@ ALTER TABLE sources ON CLUSTER `lastseen`
 ALTER TABLE links ON CLUSTER `lastseen`
     ADD COLUMN IF NOT EXISTS who String COMMENT 'of a decision',
     ADD COLUMN IF NOT EXISTS why String COMMENT 'of a decision' CODEC(ZSTD(1));
+
+-- 0013_blind
+ALTER TABLE sources ON CLUSTER `lastseen`
+    ADD COLUMN IF NOT EXISTS blind Array(Tuple(Int64, Int64)) COMMENT 'µs, begin and end; the end is 2^62 while it lasts';

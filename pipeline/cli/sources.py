@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.answers import sources as answers
 from pipeline.answers.inert import as_json
@@ -11,12 +12,10 @@ from pipeline.answers.words import Clock, count, length
 from pipeline.cli.common import FINDINGS, app_of, leave, typed
 from pipeline.cli.options import format_option, print_data
 from pipeline.cli.terminal import console, err, plain
-from pipeline.core.hearing import FOREVER
+from pipeline.core.hearing import FOREVER, Interval
 from pipeline.errors import Invalid
-from pipeline.store.contract import SourceRow
 from schemas.control import Gone, encode_control
-from schemas.landscape import Landscape
-from schemas.times import EARLIEST, SECOND
+from schemas.times import EARLIEST, MINUTE, SECOND
 from tracer.record import CONTROL, Record
 
 _STYLES = {
@@ -36,10 +35,18 @@ _STYLES = {
     type=click.Choice(["silent", "any"]),
     help="Exit with 1 if a system is silent (any: or not vouched for).",
 )
+@click.option(
+    "--systems", "only_systems", is_flag=True, help="Only the systems; so csv has them instead of the sources."
+)
 @format_option
 @click.pass_context
-def sources(ctx: click.Context, epochs: bool, fail_on: str | None, form: str) -> None:
-    """Who speaks for which system, and through when each system was heard."""
+def sources(ctx: click.Context, epochs: bool, fail_on: str | None, only_systems: bool, form: str) -> None:
+    """Who speaks for which system, and how each is heard: through when, how far behind, when not, and since when not at all.
+
+    Behind is how far what is processed of a source's word lags the time of the log; of one that is silent, for how long nothing was
+    heard of it. A source that vouches for nobody brings events, and cannot say that these were all: no system is judged by its
+    silence.
+    """
     if ctx.invoked_subcommand is not None:
         return
     with app_of().bench() as bench:
@@ -47,12 +54,18 @@ def sources(ctx: click.Context, epochs: bool, fail_on: str | None, form: str) ->
         systems = answers.systems(bench, bench.store.sources())
         now, waiting = bench.clock(), bench.store.count_parked()
     if form == "json":
-        data = {"systems": list(map(answers.system_data, systems)), "sources": list(map(answers.source_data, rows))}
-        click.echo(as_json(data))
+        data = {"systems": list(map(answers.system_data, systems))}
+        click.echo(as_json(data if only_systems else {**data, "sources": list(map(answers.source_data, rows))}))
+    elif form == "csv" and only_systems:
+        print_data(form, map(answers.system_data, systems), answers.SYSTEM_COLUMNS)
     elif form == "csv":
         print_data(form, map(answers.source_data, rows), answers.SOURCE_COLUMNS)
     else:
-        _print(systems, rows, Clock.of(now, bench.landscape), bench.landscape)
+        clock = Clock.of(now, bench.landscape)
+        _print_systems(systems, clock)
+        if not only_systems:
+            _print_sources(rows, clock)
+        console().print(plain(f"Times in {bench.landscape.zone}.", "dim"))
         if waiting:
             said = f"{count(waiting, 'event')} under numbers that no transaction claims: {typed('unlinked')}"
             console().print(plain(said, "dim"), soft_wrap=True)
@@ -61,54 +74,77 @@ def sources(ctx: click.Context, epochs: bool, fail_on: str | None, form: str) ->
         leave(FINDINGS)
 
 
-def _print(systems: list[answers.SystemRow], rows: list[SourceRow], clock: Clock, landscape: Landscape) -> None:
-    out = console()
+def _table(*titles: str, right: tuple[str, ...] = ()) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for title in ("system", "state", "heard through", "not heard", "spoken for by"):
-        table.add_column(title, overflow="fold", no_wrap=title in ("state", "heard through"))
-    mute = [system.system for system in systems if not system.sources]
+    for title in titles:
+        narrow = title in ("state", "heard through", "behind")
+        table.add_column(title, overflow="fold", justify="right" if title in right else "left", no_wrap=narrow)
+    return table
+
+
+def _print_systems(systems: list[answers.SystemRow], clock: Clock) -> None:
+    out = console()
+    table = _table("system", "state", "heard through", "behind", "not heard", "spoken for by")
     for system in systems:
-        if not system.sources:
-            continue
-        gaps = [_gap(begin, end, clock) for begin, end in system.deaf[-3:]]
-        more = f" and {len(system.deaf) - 3} more" if len(system.deaf) > 3 else ""
-        through = system.heard_through
-        table.add_row(
-            plain(system.system, "bold"),
-            plain(system.state, _STYLES.get(system.state, "")),
-            plain("never" if through is None else clock.short(through, seconds=True)),
-            plain("; ".join(gaps) + more),
-            plain(", ".join(system.sources)),
-        )
-    if len(mute) < len(systems):
+        if system.sources:
+            table.add_row(
+                plain(system.system, "bold"),
+                plain(system.state, _STYLES.get(system.state, "")),
+                plain(_when(system.heard_through, clock, "never")),
+                _behind(system.lag, system.silent_since, clock),
+                plain(_gaps(system.deaf, clock, 3)),
+                plain(", ".join(system.sources)),
+            )
+    if table.row_count:
         out.print(table)
+    mute = [system.system for system in systems if not system.sources]
     if mute:
         out.print(plain(f"Nobody speaks for {', '.join(mute)}.", "dim"))
+
+
+def _print_sources(rows: list[answers.SourceAnswer], clock: Clock) -> None:
+    out = console()
+    out.print()
     if not rows:
-        out.print()
         out.print(plain("No source has said hello yet.", "dim"))
         return
-    out.print()
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for title in ("source", "state", "vouches since", "through", "sent", "shed", "clock"):
-        table.add_column(title, overflow="fold", justify="right" if title in ("sent", "shed", "clock") else "left")
-    for row in rows:
-        skew = f"{row.skew / SECOND:+.1f} s" if abs(row.skew) > 2 * SECOND else ""
+    table = _table(
+        "source", "state", "vouches for", "heard through", "behind", "not heard", "sent", "shed", "clock",
+        right=("sent", "shed", "clock"),
+    )  # fmt: skip
+    for one in rows:
+        row = one.row
         table.add_row(
             plain(row.source, "bold"),
             plain(row.state, _STYLES.get(row.state, "dim")),
-            plain(_when(row.since, clock, "the beginning")),
-            plain(_when(row.through, clock, "")),
+            plain(", ".join(row.systems)) if row.systems else plain("nobody", "yellow"),
+            plain(clock.short(one.heard_through) if row.systems and one.heard_through is not None else ""),
+            _behind(one.lag if row.systems else None, one.silent_since, clock),
+            plain(_gaps(one.blind, clock, 1)),
             plain(f"{row.sent:,}"),
             plain(f"{row.shed:,}", "bold red" if row.shed else ""),
-            plain(skew, "yellow"),
+            plain(f"{row.skew / SECOND:+.1f} s" if abs(row.skew) > 2 * SECOND else "", "yellow"),
         )
     out.print(table)
-    out.print(plain(f"Times in {landscape.zone}.", "dim"))
 
 
-def _when(time: int, clock: Clock, otherwise: str) -> str:
-    return clock.short(time, seconds=True) if time > EARLIEST else otherwise
+def _behind(lag: int | None, silent_since: int | None, clock: Clock) -> Text:
+    """ "3 s", "2 hours"; of one that is silent, for how long it has been."""
+    if silent_since is not None:
+        return plain(length(clock.now - silent_since), "bold magenta")
+    if lag is None:
+        return plain("")
+    return plain(f"{lag / SECOND:.0f} s" if lag < 2 * MINUTE else length(lag), "yellow" if lag >= MINUTE else "")
+
+
+def _when(time: int | None, clock: Clock, otherwise: str) -> str:
+    return clock.short(time, seconds=True) if time is not None and time > EARLIEST else otherwise
+
+
+def _gaps(gaps: tuple[Interval, ...], clock: Clock, shown: int) -> str:
+    """The last ones, and how many more."""
+    told = "; ".join(_gap(begin, end, clock) for begin, end in gaps[-shown:])
+    return told + (f" and {len(gaps) - shown} more" if len(gaps) > shown else "")
 
 
 def _gap(begin: int, end: int, clock: Clock) -> str:

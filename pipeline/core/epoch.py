@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pipeline.core.hearing import FOREVER, NEVER, SKEW_LIMIT, Interval
+from pipeline.core.hearing import FOREVER, NEVER, SKEW_LIMIT, Interval, merge_intervals
 from pipeline.core.ranges import Range, union
 
 # A marker more than this many is thinned out: behind by hours, a source's clock moves in larger steps, and memory is bound.
@@ -188,6 +188,17 @@ class Epoch:
             return []
         begin = self.log_time(self.boot) if self.back_from is None else self.back_from
         return [(begin, self.hello_at)] if self.hello_at - begin > grace else []
+
+    def blind(self, grace: int) -> tuple[Interval, ...]:
+        """When it was not heard itself, in the log's time. One that is gone is awaited no more. (In what follows for its systems
+        others have a part: `ControlFold.hearing`.)"""
+        found = [*self.trust.deaf, *self.late(grace)]
+        if self.trust.since is not None:
+            found.append((min(self.vouched(), self.trust.since), self.ended_since))
+        elif not (self.live or self.goodbye or self.begins):
+            gone = FOREVER if self.gone_at is None else self.gone_at
+            found.append((self.vouched(), min(self.ended_since, gone)))
+        return merge_intervals(found)
 
     def come_back(self, at: int) -> None:
         """It said goodbye and speaks again: until now its systems' clocks went on without it."""

@@ -197,7 +197,8 @@ class SourceRow(NamedTuple):
 
     The row with the greatest ``updated_at`` (control time) per (source, epoch) wins. ``position``: offset in control, breaks ties.
     ``owed``: every running number up to it must be found by the audit (settled); ``numbered``: the source says so itself, else
-    it is how many it says it sent. ``shed_ranges``: running numbers of what was shed, as far as told.
+    it is how many it says it sent. ``shed_ranges``: running numbers of what was shed, as far as told. ``blind``: when it was not
+    heard, µs of the log's time; what lasts ends at 2^62.
     """
 
     source: str
@@ -217,6 +218,7 @@ class SourceRow(NamedTuple):
     owed: int = 0
     numbered: bool = False
     shed_ranges: tuple[tuple[int, int], ...] = ()
+    blind: tuple[tuple[int, int], ...] = ()
 
 
 class HearingRow(NamedTuple):

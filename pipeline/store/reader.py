@@ -216,7 +216,8 @@ def _flip(row: tuple[Any, ...]) -> FlipRow:
 def _source(row: tuple[Any, ...]) -> SourceRow:
     source = SourceRow(*row)
     ranges = tuple((first, last) for first, last in source.shed_ranges)
-    return source._replace(systems=tuple(source.systems), shed_ranges=ranges)
+    blind = tuple((begin, end) for begin, end in source.blind)
+    return source._replace(systems=tuple(source.systems), shed_ranges=ranges, blind=blind)
 
 
 def grouped(transactions: Iterable[Transaction]) -> Iterator[tuple[str, list[str]]]:

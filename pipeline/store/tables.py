@@ -78,10 +78,11 @@ QUARANTINE = _table(
 SOURCES = _table(
     "sources",
     "source epoch systems state since through settled last_record_at every skew sent shed updated_at position "
-    "owed numbered shed_ranges",
+    "owed numbered shed_ranges blind",
     epoch="Int64", systems="Array(String)", since="Int64", through="Int64", settled="Int64", last_record_at="Int64",
     every="Int64", skew="Int64", sent="Int64", shed="Int64", updated_at="Int64", position="Int64",
     owed="Int64", numbered="Bool", shed_ranges="Array(Tuple(Int64, Int64))",
+    blind="Array(Tuple(Int64, Int64))",
 )  # fmt: skip
 ACCOUNTS = _table("accounts", "source epoch first last how at", epoch="Int64", first="Int64", last="Int64", at=_TIME)
 HEARING = _table(

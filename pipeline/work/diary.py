@@ -66,6 +66,7 @@ def _source_rows(fold: ControlFold) -> dict[tuple[str, int], SourceRow]:
             owed=epoch.owed,
             numbered=epoch.numbered,
             shed_ranges=epoch.shed_ranges,
+            blind=epoch.blind(fold.landscape.grace),
         )
         for key, epoch in fold.epochs.items()
     }

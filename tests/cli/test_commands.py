@@ -351,7 +351,8 @@ def test_sources_says_who_is_heard_and_who_is_not(world: World) -> None:
     assert data["sources"][1] == {
         "source": "shop-1", "epoch": 7, "state": "live", "systems": ["shop"], "since": "2026-03-08T05:00:00Z",
         "through": "2026-03-09T14:00:00Z", "last_record_at": "2026-03-09T14:00:00Z", "every_seconds": 2.0,
-        "skew_seconds": 0.0, "sent": 100, "shed": 0,
+        "skew_seconds": 0.0, "sent": 100, "shed": 0, "heard_through": "2026-03-09T14:00:00Z", "lag_seconds": 0.0,
+        "not_heard": [], "silent_since": None,
     }  # fmt: skip
 
 

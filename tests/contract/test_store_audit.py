@@ -162,7 +162,7 @@ def test_the_name_of_a_source_is_never_sql(store: Store, text: str) -> None:
 
 def test_what_a_source_says_of_its_numbers_comes_back(store: Store) -> None:
     row = SourceRow("a", 7, ("shop",), "live", T, T, T, T, 1, 0, 90, 12, T)
-    told = row._replace(owed=80, numbered=True, shed_ranges=((3, 9), (20, 24)), position=1)
+    told = row._replace(owed=80, numbered=True, shed_ranges=((3, 9), (20, 24)), blind=((T, 2**62),), position=1)
     store.write_sources([row])
     assert store.sources() == [row]
     store.write_sources([told])
