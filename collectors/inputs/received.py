@@ -178,10 +178,7 @@ def places(items: Iterable[Item], identity: Callable[[Item], str | None] | None,
 
 
 def digest(item: Item) -> str:
-    if item.raw is not None:
-        content = item.raw
-    else:
-        content = as_json(item.event if isinstance(item, Ready) else item.fields)
+    content = item.raw if item.raw is not None else as_json(item.event if isinstance(item, Ready) else item.fields)
     return hashlib.sha256(content).hexdigest()[:40]
 
 
