@@ -84,7 +84,7 @@ def read_log(url: str) -> Read:
                 for record in control.read(1000, 500):
                     _take(read, CONTROL, record.value, record.headers)
         with contextlib.closing(log.consumer("reading back")) as consumer:
-            missing = set(range(log.partitions))
+            missing = set(range(log.partitions()))
             while missing:
                 for records in consumer.poll(5000, 200).values():
                     for record in records:
@@ -92,7 +92,7 @@ def read_log(url: str) -> Read:
                 consumer.take_changes()
                 missing = {
                     number
-                    for number, end in consumer.end_offsets(range(log.partitions)).items()
+                    for number, end in consumer.end_offsets(range(log.partitions())).items()
                     if number not in consumer.assignment() or consumer.position(number) < end
                 }
     return read
