@@ -237,10 +237,14 @@ def _passes(test: Test, value: Any, field: str) -> bool:
 
 
 def _nested(record: Fields[str, Any], name: str) -> Any:
-    """``customer.id`` in nested JSON, ``lines.0.sku`` in a list; None where the way ends."""
+    """``customer.id`` in nested JSON, ``lines.0.sku`` in a list, ``tags.kafka.key`` where the tag's own name has the dot; None
+    where the way ends."""
     here: Any = record
-    for part in name.split("."):
+    parts = name.split(".")
+    for index, part in enumerate(parts):
         if isinstance(here, Fields):
+            if index and part not in here and (rest := ".".join(parts[index:])) in here:
+                return here[rest]
             here = here.get(part)
         elif isinstance(here, list) and part.isascii() and part.isdigit() and int(part[:9]) < len(here):
             here = here[int(part[:9])]
