@@ -95,11 +95,13 @@ class Collecting:
         through: int | None = None,
         tell: Tell = lambda _: None,
         limits: Limits | None = None,
+        every: int = 2 * SECOND,
         max_unsettled: int = MAX_UNSETTLED,
     ):
         """Opens the input: raises ``Invalid`` or ``Unavailable``.
 
         Args:
+            every: µs between markers.
             privacy: what is personal; it leaves this machine hashed, or not at all. ``withheld``: where bytes of it are kept.
             since, through: µs, with ``once``: from when on, and until when, what is read is complete.
         """
@@ -116,12 +118,14 @@ class Collecting:
         self._reader = Reader(file, privacy or Privacy())
         self._live: LiveInput = file.input.open(Context(file.format, checkpoint, clock, env, file.base, once))
         boot = clock()
+        since = self._since(since)
         self._emitter = Emitter(
-            sink, self.name, boot, file.systems, clock, since=self._since(since), delay=file.collector.delay,
+            sink, self.name, boot, file.systems, clock, since=since, delay=file.collector.delay,
             transaction_types=landscape.transaction_types(), normalise=landscape.normalisers(),
-            limits=limits, block=True, load=once,
+            limits=limits, every=every, block=True, load=once,
         )  # fmt: skip
-        self._emitter.hold = boot
+        # Nothing before is vouched for; between the last run's end and now everything, but only once it has been read.
+        self._emitter.hold = boot if since is None else since
         self._handed: int | None = None  # all that was there before has been handed out
         self._todo: deque[_Underway] = deque()
         self._items: Iterator[bool] | None = None
@@ -340,7 +344,20 @@ class Collecting:
         while notes:
             self._tell(f"{self.name}: {notes.popleft()}")
 
+    def flush(self, timeout: float = 30.0) -> None:
+        """Wait until the log has all that was read, and settle it. Raises ``Unavailable`` where it is away."""
+        self._work()
+        self._emitter.flush(timeout)
+        self._settle()
+        self._hold()
+
     # The end
+
+    def abandon(self) -> None:
+        """End as a process that is killed does: without a goodbye, and what is not settled is read again next time."""
+        self._give_back()
+        self._live.close()
+        self._checkpoint.close()
 
     def _finish(self) -> None:
         """All was read: vouch for it, as ``load`` does. Raises ``Unavailable`` where the log is away: call again."""
@@ -380,10 +397,7 @@ class Collecting:
         try:
             if self.done:
                 return
-            self._work()
-            self._emitter.flush(timeout)
-            self._settle()
-            self._hold()
+            self.flush(timeout)
             if not self.once:
                 self._emitter.goodbye("open" if self._live.finished else "closed", timeout=timeout)
         finally:
