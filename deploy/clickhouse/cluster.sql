@@ -312,3 +312,9 @@ ALTER TABLE links ON CLUSTER `lastseen`
 -- 0013_blind
 ALTER TABLE sources ON CLUSTER `lastseen`
     ADD COLUMN IF NOT EXISTS blind Array(Tuple(Int64, Int64)) COMMENT 'µs, begin and end; the end is 2^62 while it lasts';
+
+-- 0014_compact
+ALTER TABLE verdicts ON CLUSTER `lastseen` MODIFY SETTING min_bytes_for_wide_part = 1073741824;
+ALTER TABLE flips ON CLUSTER `lastseen` MODIFY SETTING min_bytes_for_wide_part = 1073741824;
+ALTER TABLE keys ON CLUSTER `lastseen` MODIFY SETTING min_bytes_for_wide_part = 1073741824;
+ALTER TABLE keys_by_transaction ON CLUSTER `lastseen` MODIFY SETTING min_bytes_for_wide_part = 1073741824;
