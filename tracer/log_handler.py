@@ -43,17 +43,18 @@ class LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never raises."""
-        try:
-            if record.name.partition(".")[0] not in _OWN:
-                self._report(record)
-        except Exception:
-            return
-
-    def _report(self, record: logging.LogRecord) -> None:
         reporter = self._own_reporter or installed.reporter
+        if reporter is None or record.name.partition(".")[0] in _OWN:
+            return
+        try:
+            self._report(record, reporter)
+        except Exception as error:
+            reporter.refuse("", "", error)
+
+    def _report(self, record: logging.LogRecord, reporter: Reporter) -> None:
         extra = record.__dict__
         step = extra.get("lastseen.step") or (isinstance(record.msg, str) and step_by_name(record.msg, self.rules))
-        if reporter is None or not step:
+        if not step:
             return
         transaction = current()
         trace = context.current_trace() or (transaction.at.trace_id if transaction else ids.trace())

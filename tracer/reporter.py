@@ -92,7 +92,7 @@ class Reporter:
             self.repaired += lost
             self.send(event)
         except Exception as reason:
-            self._refuse(step, phase, reason)
+            self.refuse(step, phase, reason)
 
     def send(self, event: dict[str, Any]) -> None:
         """Send an event that is clean already (`tracer.spans`)."""
@@ -107,7 +107,7 @@ class Reporter:
                     raise ValueError("no key is left when personal data is taken out")
             self._hand_over(Handed(route(event["keys"], self._types), self._encode(event)[:-1]))
         except Exception as reason:
-            self._refuse(event.get("step"), event.get("phase"), reason)
+            self.refuse(event.get("step"), event.get("phase"), reason)
 
     def keys(self, keys: Mapping[str, str]) -> dict[str, str]:
         """Keys as they may leave the process: in headers too."""
@@ -126,8 +126,8 @@ class Reporter:
         self.repaired += len(event["attributes"])
         return encode_event({name: value for name, value in event.items() if name != "attributes"})
 
-    def _refuse(self, step: Any, phase: Any, reason: Exception) -> None:
-        """Without what was in it: it may hold what must not be sent."""
+    def refuse(self, step: Any, phase: Any, reason: Exception) -> None:
+        """Count what makes no event. Without what was in it: it may hold what must not be sent."""
         try:
             self.refused += 1
             said = {"system": self.system, "step": name_of(step), "phase": name_of(phase)}
