@@ -42,7 +42,7 @@ def known_encoding(name: str) -> str:
         found = codecs.lookup(name).name
     except LookupError:
         raise ValueError(f"unknown encoding {name[:40]!r}; write for instance utf-8, latin-1 or cp1252") from None
-    if found in _REFUSED or found.startswith("iso2022"):
+    if found.replace("_", "-") in _REFUSED or found.startswith("iso2022"):
         raise ValueError(f"lines in {found} cannot be told apart; convert the file, for instance to utf-8")
     return "utf-8" if found == "utf-8-sig" else found
 
