@@ -3,7 +3,7 @@
 Syslog acknowledges nothing. Over TCP we read no further while the queue is full, so that a sender that cares waits or spools; what
 it had handed to the network when either side stopped is gone, and no one can tell how much. Over UDP what finds no room is dropped
 and counted, as is what the kernel dropped before we saw it. A message that is sent again is another one: nothing in it says that it
-is not.
+is not. Where octets are not counted, a message ends with its line.
 
 So this input vouches only where its file says for whom. Then a sender over TCP that went away holds ``through`` where it was until
 it is back, or for ``gone_after`` while others are there; and where nothing but TCP is listened to, ``through`` stands while nobody
