@@ -56,6 +56,7 @@ class Received:
         self._held = 0
         self._next = 0
         self._blocked: int | None = None
+        self._for_room: list[Callable[[], None]] = []
         self._closed = False
         self.counts: Counter[str] = Counter()
         """Cumulative: ``received`` records; ``refused`` requests, by `refused` and why; ``dropped`` datagrams; ``gone`` senders."""
@@ -99,6 +100,14 @@ class Received:
         """Whether it makes sense to read on."""
         with self._news:
             return not self._closed and len(self._open) < self._max_waiting and self._held < self._max_held
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Call, once, when something is settled, or this is closed; on whichever thread does it."""
+        with self._news:
+            if not self._closed:
+                self._for_room.append(call)
+                return
+        call()
 
     @property
     def closed(self) -> bool:
@@ -144,7 +153,10 @@ class Received:
         with self._news:
             cost, answer = self._open.pop(number, (0, _nothing))
             self._held -= cost
+            calls, self._for_room = self._for_room, []
         answer(error)
+        for call in calls:
+            call()
 
     def close(self) -> None:
         """Nothing more is taken in; what is not settled is given up, and its senders are told so."""
@@ -153,9 +165,12 @@ class Received:
             self._waiting.clear()
             answers = [answer for _, answer in self._open.values()]
             self._open.clear()
+            calls, self._for_room = self._for_room, []
             self._news.notify_all()
         for answer in answers:
             answer(Unavailable("the collector is stopping"))
+        for call in calls:
+            call()
 
 
 def _nothing(_: Exception | None) -> None:

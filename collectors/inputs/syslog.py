@@ -20,6 +20,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -36,7 +37,8 @@ from schemas.times import MINUTE
 _READ = 64 * 1024
 _BUFFER = 4 * 1024 * 1024
 """Asked of the kernel for datagrams; it gives what `net.core.rmem_max` allows."""
-_BREATH = 0.02
+_BREATH = 0.25
+"""Seconds after which room is asked for in any case: it may have come just before we began to wait."""
 _SO_RXQ_OVFL = 40
 _DATAGRAMS = 500
 _REMEMBERED = 10_000
@@ -195,7 +197,15 @@ class SyslogLive:
             if self._received.closed:
                 self._received.refused("the collector is stopping", len(placed))
                 return
-            await asyncio.sleep(_BREATH)
+            room = asyncio.Event()
+            self._received.when_room(partial(self._wake, room))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_BREATH):
+                    await room.wait()
+
+    def _wake(self, room: asyncio.Event) -> None:
+        with contextlib.suppress(RuntimeError):  # the server's thread has ended
+            self._loop.call_soon_threadsafe(room.set)
 
     def _placed(self, frame: Frame, place: str, peer: str) -> list[Placed]:
         if frame.fault:

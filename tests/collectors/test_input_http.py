@@ -1,7 +1,7 @@
 """HTTP intake, with the CloudEvents SDK and plain requests.
 
-Proves: each mode and body becomes its records; the answer comes after the log's acknowledgement and says what could not be read; what
-is sent again is the same; strangers, excess and bombs are refused."""
+Proves: each mode and body becomes its records; the answer comes after the log's acknowledgement and says what could not be read;
+what is sent again is the same; strangers, excess and bombs are refused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Syslog over TCP, TLS and UDP, with Python's own handler and raw sockets.
 
-Proves: both framings, torn and endless messages; no more is read while there is no room, and nothing is lost by it; datagrams without
-room are counted; a sender that went away is said, and holds what is vouched for."""
+Proves: both framings, torn and endless messages; no more is read while there is no room, and nothing is lost by it; datagrams
+without room are counted; a sender that went away is said, and holds what is vouched for."""
 
 from __future__ import annotations
 
