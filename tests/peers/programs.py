@@ -145,17 +145,13 @@ def telemetrygen(kind: str, count: int, address: str, http: bool, **attributes: 
 
 def sdk(language: str, first: int, count: int, protocol: str, address: str) -> None:
     """A span and a log record for each of ``count`` orders, by the language's own SDK. ``protocol``: as OpenTelemetry names it."""
-    env = {
-        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{address}",
-        "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
-        "OTEL_SERVICE_NAME": "shop",
-    }
-    numbers = [str(first), str(count)]
-    if language == "javascript":
-        run(["node", install.SCRIPTS / "send.cjs", *numbers], NODE_PATH=str(install.node_modules()), **env)
-    else:
-        run([sys.executable, "-m", "tests.peers.send", *numbers], **env)
+    python: list[str | Path] = [sys.executable, "-m", "tests.peers.send"]
+    program = ["node", install.SCRIPTS / "send.cjs"] if language == "javascript" else python
+    run(
+        [*program, str(first), str(count)],
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{address}",
+        OTEL_EXPORTER_OTLP_COMPRESSION="gzip", OTEL_SERVICE_NAME="shop", NODE_PATH=str(install.node_modules()),
+    )  # fmt: skip
 
 
 def kcat(broker: str, topic: str, text: str, *options: str) -> None:
