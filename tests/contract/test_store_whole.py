@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote_plus
 
 import pytest
+from clickhouse_connect.driver.binding import format_bind_value
 
 from pipeline.store.contract import DisputeRow, FlipRow, KeyRow, Store, Transaction
 from pipeline.store.memory import MemoryStore
+from pipeline.store.reader import grouped
 from pipeline.store.rows import said
 from pipeline.store.whole import both, load_whole
 from tests.contract.stores import T, event, served_folder, shared_store, store
@@ -89,3 +92,14 @@ def test_a_failure_of_one_question_is_told_once_all_have_ended() -> None:
 
     with pytest.raises(ValueError, match="no flips"):
         load_whole(Broken(), MANY)
+
+
+def test_portions_of_ids_fit_into_a_url() -> None:
+    """128 KiB a value; plain ones go a thousand at a time, the worst ones fewer."""
+    plain = [("order", f"2026-{number:07d}_a.b") for number in range(2_500)]
+    assert [len(ids) for _, ids in grouped(plain)] == [1_000, 1_000, 500]
+    for text in ("'" * 200, "\\" * 200, "☃" * 200, "\U0001f4a9" * 200, "a" * 199 + "'", "x" * 256):
+        asked = [("order", f"{text}{number}") for number in range(1_000)]
+        portions = [ids for _, ids in grouped(asked)]
+        assert [("order", id_) for ids in portions for id_ in ids] == asked
+        assert max(len(quote_plus(format_bind_value(ids))) for ids in portions) < 128 * 1024
