@@ -58,7 +58,6 @@ class Outbox:
         self._known = now
         self._taken = self._known
         self._told = 0
-        self._news = False
         self._choked: Entry | None = None
         self._unspooled = self._accounted = 0
         self.shed = 0
@@ -83,15 +82,14 @@ class Outbox:
                 self._drop(dropped, before)
             if handed:
                 self._add(handed, before)
-            self._news = self._news or bool(handed or dropped)
-            if self._known - self._told >= (RENEW if self._news else 2 * RENEW):
+            if self._known - self._told >= RENEW:
                 self._tell()
 
     def _tell(self) -> None:
         """As long as the disk has everything that the log has not."""
         whole = not self._choked and self._unspooled <= self._accounted
         if self.spool is not None and whole:
-            self._told, self._news = self._known, False
+            self._told = self._known
             self.spool.through(self._known)
 
     def _add(self, handed: Sequence[Handed], known: int) -> None:

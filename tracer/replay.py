@@ -45,7 +45,8 @@ class Replay:
             if not self.relay.room:
                 self.relay.flush(patience)
         if self.left.through or self.relay.taken:
-            through = max(0, self.left.through - self._slack)
+            slack = 0 if self.left.orderly else self._slack
+            through = max(0, self.left.through - slack)
             self.relay.goodbye("open" if self.left.orderly else "closed", through=through, timeout=patience)
         self.left.remove()
 
