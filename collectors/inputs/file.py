@@ -21,9 +21,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from collectors.inputs.file_content import Content, Damaged, open_file
+from collectors.inputs.file_content import Content, Cut, Damaged, open_file
 from collectors.inputs.file_positions import FilePositions
-from collectors.inputs.file_tail import Cut, Tail
+from collectors.inputs.file_tail import Tail
 from collectors.inputs.live import Context, Parcel, Placed
 from schemas.errors import Invalid
 from schemas.flow import Duration
@@ -90,7 +90,7 @@ class LiveFiles:
         self._troubled = False
         self._backlog = False
         self._newest = 0
-        self._begun = False
+        self._begun = self._lost = False
         self._unfinished = self._positions.unfinished()
 
     # What a runner asks
@@ -113,7 +113,7 @@ class LiveFiles:
         """Whether it goes on where the last run ended: nothing that this one had begun to read is out of sight."""
         if not self._begun:
             self._scan(self._context.clock())
-        return not self._unfinished
+        return not self._lost
 
     @property
     def finished(self) -> bool:
@@ -136,17 +136,18 @@ class LiveFiles:
                 identity = (status.st_dev, status.st_ino)
                 if identity in seen:
                     continue
+                self._see(identity, path, folder, status, now, before)
+                # After it was found to be ours: a link to it from outside the folder would hide it.
                 seen.add(identity)
                 self._newest = max(self._newest, status.st_mtime_ns // 1000)
-                self._see(identity, path, folder, status, now, before)
             except Invalid as error:
                 self._trouble(str(error))
             except (Unavailable, OSError) as error:
                 self._trouble(str(error))
-        for identity, tail in list(self._tails.items()):
+        for identity, tail in self._tails.items():
+            tail.look(now)
             if identity in seen:
                 tail.leaving = None
-                tail.look(now)
             elif tail.leaving is None:
                 tail.leaving = now
         self._asleep = {identity: known for identity, known in self._asleep.items() if identity in seen}
@@ -204,6 +205,10 @@ class LiveFiles:
             content.close()
             self._trouble(f"{path}: {error}")
             return None
+        except Cut:  # while it was looked at: with the next look it is another stream
+            content.close()
+            self._troubled = True
+            return None
         except BaseException:
             content.close()
             raise
@@ -233,12 +238,13 @@ class LiveFiles:
                     f"{position.path}: what was written after byte {position.offset} is nowhere to be found"
                 )
                 self._positions.give_up(key, position)
+                self._lost = True
 
     def _rest(self, key: str, path: Path, content: Content, now: int) -> Tail | None:
         try:
             content.tell_kind(last=True)
             found = self._positions.take_up(content, set(self._live()), only=key)
-        except (Damaged, OSError):
+        except (Damaged, Cut, OSError):
             found = None
         if found is None or found[1] is None:
             content.close()

@@ -21,6 +21,10 @@ _READ = 64 * 1024
 _EDGE = 256
 
 
+class Cut(Exception):  # noqa: N818  (no error: what is under the file's name is another stream now)
+    """The file was cut off: what it holds now is another stream. A compressed file is written once, and not looked at again."""
+
+
 class Damaged(Exception):  # noqa: N818  (told as an unreadable record)
     """What is compressed cannot be read on."""
 
@@ -101,16 +105,24 @@ class Content:
         return True
 
     def read(self, size: int = _READ) -> bytes:
-        """The next bytes, at most ``size``; b"" where there are none now. Raises `Damaged`, `OSError`."""
-        if self.kind == "plain":
-            data = os.pread(self.descriptor, size, self._place)
-            self._place += len(data)
-            self._edge = (self._edge + data)[-_EDGE:]
-            if len(self._head) < _EDGE and self.offset == len(self._head):
-                self._head += data[: _EDGE - len(self._head)]
-        else:
-            data = self._decompressed(size)
+        """The next bytes, at most ``size``; b"" where there are none now. Raises `Damaged`, `Cut`, `OSError`."""
+        data = self._plain(size) if self.kind == "plain" else self._decompressed(size)
         self.offset += len(data)
+        return data
+
+    def _plain(self, size: int) -> bytes:
+        """With what was read last before it, in one call: where that stands no more the file was cut off, even where it has
+        grown beyond since."""
+        known = len(self._edge)
+        found = os.pread(self.descriptor, known + size, self._place - known)
+        head = os.pread(self.descriptor, len(self._head), 0)
+        if found[:known] != self._edge or head != self._head:
+            raise Cut
+        self._edge = found[-_EDGE:]
+        data = found[known:]
+        self._place += len(data)
+        if len(self._head) < _EDGE and self.offset == len(self._head):
+            self._head += data[: _EDGE - len(self._head)]
         return data
 
     def _decompressed(self, size: int) -> bytes:
@@ -161,15 +173,6 @@ class Content:
 
     def _more(self) -> bool:
         return self._place < self.stat().st_size or not getattr(self._stream, "needs_input", True)
-
-    def intact(self) -> bool:
-        """Whether what was read last still stands before ``offset``, and the beginning where it was: false once the file was cut
-        off, even where it has grown beyond since. A compressed file is not looked at again: it is written once."""
-        if self.kind != "plain":
-            return self.stat().st_size >= self._place
-        begin = self.offset - len(self._edge)
-        stands = os.pread(self.descriptor, len(self._edge), begin) == self._edge
-        return stands and os.pread(self.descriptor, len(self._head), 0) == self._head
 
     def close(self) -> None:
         if self.descriptor >= 0:

@@ -77,7 +77,7 @@ class Tail:
     def read(self, now: int) -> list[Placed] | None:
         """Items of the next bytes; None where there are none now.
 
-        Raises `Unavailable` where the file cannot be read, `Cut` where it was cut off and begins anew.
+        Raises `Unavailable` where the file cannot be read, `collectors.inputs.file_content.Cut` where it was cut off.
         """
         if self.ended or not self.content.tell_kind():
             return None
@@ -85,8 +85,6 @@ class Tail:
             self._target = (self._target[0], self._size())
         try:
             data = self.content.read(CHUNK)
-            if not self.content.intact():
-                raise Cut
         except Damaged as error:
             return self.damaged(str(error))
         except OSError as error:
@@ -133,7 +131,3 @@ class Tail:
 
     def close(self) -> None:
         self.content.close()
-
-
-class Cut(Exception):  # noqa: N818  (no error: what is under the file's name is another stream now)
-    """The file was cut off: what it holds now is another stream."""
