@@ -397,6 +397,7 @@ class Collecting:
         try:
             if self.done:
                 return
+            self._take_last(timeout)
             self.flush(timeout)
             if not self.once:
                 self._emitter.goodbye("open" if self._live.finished else "closed", timeout=timeout)
@@ -406,6 +407,15 @@ class Collecting:
                 self._save()
             self._live.close()
             self._checkpoint.close()
+
+    def _take_last(self, timeout: float) -> None:
+        """What an input has received that nobody would send again."""
+        parcels: list[Parcel] = getattr(self._live, "last", list)()
+        self._todo.extend(_Underway(parcel, self._handed, max(1, len(parcel.items))) for parcel in parcels)
+        self._unsettled += sum(max(1, len(parcel.items)) for parcel in parcels)
+        while parcels and self._todo:
+            self._work()
+            self._emitter.flush(timeout)
 
     def _give_back(self) -> None:
         stopping = Unavailable(f"{self.name} is stopping")

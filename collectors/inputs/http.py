@@ -39,14 +39,15 @@ class HttpInput(Intake):
 
 
 class HttpLive:
-    """Attributes: ``port``; ``counts``: see `Received`."""
+    """Attributes: ``port``; ``counts``, ``notes``: see `Received`."""
 
     def __init__(self, spec: HttpInput, context: Context) -> None:
         self._spec = spec
         self._format = context.format
         self._token = spec.token(context.env)
-        self._received = Received(context.clock, max_waiting=spec.max_waiting, max_held=spec.max_held)
+        self._received = Received(context, max_waiting=spec.max_waiting, max_held=spec.max_held)
         self.counts = self._received.counts
+        self.notes = self._received.notes
         self._decoding = asyncio.Semaphore(_DECODING)
         routes = [Route("/{path:path}", self._post, methods=["POST", "PUT"]), Route("/{path:path}", self._alive)]
         self._web = WebServer(Starlette(routes=routes), bound(spec.host, spec.port), spec, context.base)
@@ -100,7 +101,7 @@ class HttpLive:
                 await self._accepted([Unreadable(1, refusal.reason, refusal.head)], len(refusal.head), {}, request)
             except Refusal as full:
                 refusal = full
-        self._received.refused(refusal.reason)
+        self._received.refused(refusal.kind)
         headers = {"Retry-After": str(self._spec.retry_after // 1_000_000)} if refusal.status in (408, 503) else {}
         if refusal.status == 401:
             headers["WWW-Authenticate"] = "Bearer"

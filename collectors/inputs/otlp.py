@@ -56,14 +56,15 @@ class OtlpInput(Intake):
 
 
 class OtlpLive:
-    """Attributes: ``http``, ``grpc``: the ports at which it listens, 0 for none; ``counts``: see `Received`."""
+    """Attributes: ``http``, ``grpc``: the ports at which it listens, 0 for none; ``counts``, ``notes``: see `Received`."""
 
     def __init__(self, spec: OtlpInput, context: Context, layout: OtlpFormat) -> None:
         self._spec = spec
         self._layout = layout
         self._token = spec.token(context.env)
-        self._received = Received(context.clock, max_waiting=spec.max_waiting, max_held=spec.max_held)
+        self._received = Received(context, max_waiting=spec.max_waiting, max_held=spec.max_held)
         self.counts = self._received.counts
+        self.notes = self._received.notes
         self._web: WebServer | None = None
         self._grpc: GrpcServer | None = None
         try:
@@ -138,7 +139,7 @@ class OtlpLive:
                 await accepted(room, places([item], None), len(refusal.head), peer(request), self._spec.patience / 1e6)
             except Refusal as full:
                 refusal = full
-        self._received.refused(refusal.reason)
+        self._received.refused(refusal.kind)
         code = _CODES.get(refusal.status, UNAVAILABLE)
         response = _response(refusal.status, Status(code=code, message=refusal.reason), kind)
         if code == UNAVAILABLE:

@@ -124,7 +124,7 @@ class GrpcServer:
             if outcome[0] is not None:
                 self._come_again(context, "the log did not take it")
         if unreadable := whole(items, body):
-            self._received.refused(unreadable)
+            self._received.refused("unreadable")
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, unreadable)
         return partial(items, signal).SerializeToString()
 

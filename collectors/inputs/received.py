@@ -21,33 +21,37 @@ from typing import Any
 
 from collectors.formats.cloudevents import readable
 from collectors.formats.contract import Item, Ready
-from collectors.inputs.live import Parcel, Placed
+from collectors.inputs.live import Context, Parcel, Placed
 from collectors.inputs.record import as_json
+from schemas.errors import Invalid
+from schemas.times import SECOND
 from tracer.errors import Unavailable
 
 Answer = Callable[[Exception | None], None]
 MAX_WAITING = 64
 MAX_HELD = 64 * 1024 * 1024
+_TELL_EVERY = 10 * SECOND
 _PER_ITEM = 2_000
 """Bytes that a decoded record takes beside its own: a row of twenty fields measured 1.8 KB."""
 
 
 class Received:
-    """The queue. Its server's threads `offer`; the collector's `take`.
+    """The queue. Its server's threads `offer`; the collector's `take`. Raises ``Invalid`` where it is to be read once.
 
     Args:
-        clock: microseconds now.
-        max_waiting: requests that may be taken in and not settled. max_held: bytes of them.
+        context: what the input is opened with. max_waiting: requests that may be taken in and not settled. max_held: bytes of them.
     """
 
     def __init__(
         self,
-        clock: Callable[[], int],
+        context: Context,
         *,
         max_waiting: int = MAX_WAITING,
         max_held: int = MAX_HELD,
     ) -> None:
-        self._clock = clock
+        if context.once:
+            raise Invalid("receives what others send, which has no end: it cannot be run once", field="input")
+        self._clock = context.clock
         self._max_waiting = max_waiting
         self._max_held = max_held
         self._news = threading.Condition()
@@ -57,7 +61,10 @@ class Received:
         self._next = 0
         self._blocked: int | None = None
         self._for_room: list[Callable[[], None]] = []
-        self._closed = False
+        self._closed = self._last = False
+        self._told: dict[str, int] = {}
+        self.notes: deque[str] = deque(maxlen=100)
+        """What people should know, told as it happens; of one kind at most every ten seconds."""
         self.counts: Counter[str] = Counter()
         """Cumulative: ``received`` records; ``refused`` requests, by `refused` and why; ``dropped`` datagrams; ``gone`` senders."""
 
@@ -67,9 +74,7 @@ class Received:
         """Take it in, if there is room. ``size``: bytes as received."""
         cost = size + _PER_ITEM * len(items)
         with self._news:
-            if self._closed or (
-                self._open and (len(self._open) >= self._max_waiting or self._held + cost > self._max_held)
-            ):
+            if not self._fits(cost):
                 self._refuse()
                 return False
             number, self._next = self._next, self._next + 1
@@ -82,6 +87,11 @@ class Received:
             )
             self._news.notify()
         return True
+
+    def _fits(self, cost: int) -> bool:
+        if self._closed or self._last or not self._open:
+            return not self._closed
+        return len(self._open) < self._max_waiting and self._held + cost <= self._max_held
 
     def reserve(self, size: int) -> bool:
         """Room for bytes that are still being read. False where there is none; what was reserved must be given back (`free`)."""
@@ -127,10 +137,20 @@ class Received:
         with self._news:
             self.counts["refused"] += count
             self.counts[f"refused: {why}"] += count
+            self._note("refused", f"refused {self.counts['refused']} requests so far, now because: {why}")
 
-    def count(self, what: str, count: int = 1) -> None:
+    def count(self, what: str, count: int = 1, note: str = "") -> None:
+        """``note``: what to tell people, with ``{}`` for how many there were."""
         with self._news:
             self.counts[what] += count
+            if note:
+                self._note(what, note.format(self.counts[what]))
+
+    def _note(self, kind: str, text: str) -> None:
+        now = self._clock()
+        if now >= self._told.get(kind, now):
+            self._told[kind] = now + _TELL_EVERY
+            self.notes.append(text)
 
     def take(self, timeout: float) -> list[Parcel]:
         """All that waits, waiting up to ``timeout`` seconds for the first."""
@@ -139,6 +159,15 @@ class Received:
             parcels = list(self._waiting)
             self._waiting.clear()
             return parcels
+
+    def last(self) -> list[Parcel]:
+        """All that waits; and from now on whatever is offered is taken, so that readers can hand in what they hold (`take`)."""
+        with self._news:
+            self._last = True
+            calls, self._for_room = self._for_room, []
+        for call in calls:
+            call()
+        return self.take(0)
 
     def through(self) -> int:
         with self._news:

@@ -66,14 +66,15 @@ class SyslogInput(Listening):
 
 
 class SyslogLive:
-    """Attributes: ``tcp``, ``udp``: ports, 0 for none; ``counts``: see `Received`, and ``connections`` there are."""
+    """Attributes: ``tcp``, ``udp``: ports, 0 for none; ``counts``, ``notes``: see `Received`, and ``connections`` there are."""
 
     def __init__(self, spec: SyslogInput, context: Context) -> None:
         self._spec = spec
         self._format = context.format
         self._clock = context.clock
-        self._received = Received(context.clock, max_waiting=spec.max_waiting, max_held=spec.max_held)
+        self._received = Received(context, max_waiting=spec.max_waiting, max_held=spec.max_held)
         self.counts = self._received.counts
+        self.notes = self._received.notes
         # Places of two runs, or of two collectors, must never meet: a port, a peer and a count would.
         self._run = uuid.uuid4().hex[:16]
         self._number = 0
@@ -118,8 +119,17 @@ class SyslogLive:
         """Never: there is no end to what others may send."""
         return False
 
+    def last(self) -> list[Parcel]:
+        """Listen no more, and hand out what was read: nobody will send it again."""
+        parcels = self._received.last()
+        self._end()
+        return parcels + self._received.take(0)
+
     def close(self) -> None:
         self._received.close()
+        self._end()
+
+    def _end(self) -> None:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -200,8 +210,12 @@ class SyslogLive:
             room = asyncio.Event()
             self._received.when_room(partial(self._wake, room))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_BREATH):
-                    await room.wait()
+                try:
+                    async with asyncio.timeout(_BREATH):
+                        await room.wait()
+                except asyncio.CancelledError:
+                    self._received.offer(placed, size, peer)
+                    raise
 
     def _wake(self, room: asyncio.Event) -> None:
         with contextlib.suppress(RuntimeError):  # the server's thread has ended
@@ -229,7 +243,7 @@ class SyslogLive:
             self._left = {name: left for name, left in self._left.items() if now - left < self._spec.gone_after}
             if len(self._left) < _REMEMBERED:
                 self._left[host] = now
-        self._received.count("gone")
+        self._received.count("gone", note="a sender went away, {} so far: what it would have said is not known")
 
     def _listen_udp(self, udp: socket.socket) -> None:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
@@ -267,7 +281,7 @@ class SyslogLive:
     def _dropped(self, count: int) -> None:
         """Datagrams that are gone: for want of room here, or in the kernel before."""
         if count:
-            self._received.count("dropped", count)
+            self._received.count("dropped", count, "dropped {} datagrams so far: there was no room for them")
             self._received.blocked()
 
 

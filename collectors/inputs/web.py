@@ -28,6 +28,13 @@ from tracer.errors import Unavailable
 
 _SECRET = frozenset(("authorization", "proxy-authorization", "cookie"))
 _KEPT_OF_EXCESS = 64 * 1024
+_KINDS = {
+    400: "unreadable",
+    401: "no token, or a wrong one",
+    408: "too slow",
+    413: "too large",
+    415: "of a kind that is not read",
+}
 
 
 class Refusal(Exception):  # noqa: N818  (an answer)
@@ -41,6 +48,11 @@ class Refusal(Exception):  # noqa: N818  (an answer)
         self.status = status
         self.reason = reason
         self.head = head
+
+    @property
+    def kind(self) -> str:
+        """For counting: one of few."""
+        return _KINDS.get(self.status, self.reason)
 
 
 class _Protocol(H11Protocol):
