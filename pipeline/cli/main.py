@@ -10,6 +10,7 @@ from pipeline.cli.common import Root, with_shared_options
 
 COMMANDS = {
     "demo": "pipeline.cli.demo:demo",
+    "simulate": "pipeline.cli.simulate:simulate",
     "lookup": "pipeline.cli.query:lookup",
     "list": "pipeline.cli.query:list_",
     "report": "pipeline.cli.report:report",

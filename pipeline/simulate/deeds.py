@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.flow import Flow
+from schemas.times import SECOND
 from schemas.verdict import DropKind, FindingKind
 
+# Whose messages have no finer times: what a truth says that nobody can hear is no truth to hold anybody to.
+_BY_THE_SECOND = frozenset(("carrier",))
 Attributes = Mapping[str, str | int | float | bool]
 
 
@@ -101,6 +104,8 @@ class Teller:
         case = self.case
         system = system or self._flow.steps[step].system
         pods = self._pods[system]
+        if system in _BY_THE_SECOND:
+            time -= time % SECOND
         deed = Deed(
             id=f"{case.key_type}-{case.id}-{len(case.deeds) + 1:02d}-{step}-{phase}",
             system=system,

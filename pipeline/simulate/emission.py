@@ -1,19 +1,25 @@
-"""Puts what happened on the log: one emitter for each pod, all of them on the simulator's clock."""
+"""Puts what happened on the log: a voice for each pod, all of them on one clock."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from pipeline.simulate.clock import SimulatedClock
 from pipeline.simulate.deeds import Deed
 from pipeline.simulate.telemetry import Pod, Session
-from tracer.emitter import Emitter, Limits
+from pipeline.simulate.voices import Voice, voice_of
+from schemas.landscape import Landscape
 from tracer.sinks.contract import Sink
 
-# A spool may hold a day of a system; nothing is shed, and nothing is sent before the tick.
-_LIMITS = Limits(batch_events=1_000, linger=0, queue_events=10_000_000, queue_bytes=2**40)
+
+class Clock(Protocol):
+    """µs now. ``advance``: to a time that is simulated; a clock that goes by itself does not listen."""
+
+    def __call__(self) -> int: ...
+
+    def advance(self, to: int) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -22,7 +28,7 @@ class _Air:
 
     pod: Pod
     session: Session | None = None
-    emitter: Emitter | None = None
+    voice: Voice | None = None
     next_marker: int = 0
     waiting: bool = False
 
@@ -30,21 +36,27 @@ class _Air:
 class Emission:
     """Plays deeds, earliest first, in ticks of ``tick`` µs; sources mark every ``every`` µs.
 
-    The order of arrival is the order of ticks: within one, all that happened since the last is sent, then the markers.
+    The order of arrival is the order of ticks: within one, all that happened since the last is sent, then the markers. Where time
+    goes by itself (``patient``), nobody waits for the log: it may be away.
     """
 
     def __init__(
-        self, pods: Sequence[Pod], sink: Sink, clock: SimulatedClock, types: Sequence[str], *, every: int, tick: int
-    ):
-        self._sink, self._clock, self._types = sink, clock, tuple(types)
-        self._every, self._tick = every, tick
+        self, pods: Sequence[Pod], sink: Sink, clock: Clock, landscape: Landscape, *, every: int, tick: int,
+        patient: bool = False,
+    ):  # fmt: skip
+        self._sink, self._clock, self._landscape = sink, clock, landscape
+        self._every, self._tick, self._patient = every, tick, patient
         self._airs = {pod.name: _Air(pod) for pod in pods}
 
     def play(self, deeds: Sequence[Deed], begin: int, end: int, on_tick: Callable[[int], None]) -> None:
         """From ``begin`` to ``end`` µs. ``on_tick`` hears the simulated time after each tick."""
+        self.follow(deeds, self._instants(begin, end), on_tick)
+
+    def follow(self, deeds: Sequence[Deed], instants: Iterable[int], on_tick: Callable[[int], None]) -> None:
+        """At each of the instants, µs, all that happened since the last."""
         place = 0
         times = [deed.time for deed in deeds]
-        for now in self._instants(begin, end):
+        for now in instants:
             until = bisect_right(times, now, place)
             for deed in deeds[place:until]:
                 self._observe(deed)
@@ -56,16 +68,20 @@ class Emission:
             self._sink.poll()
             on_tick(now)
 
+    def leave(self) -> None:
+        """Everybody says goodbye. Raises ``Unavailable`` where the log is away."""
+        for air in self._airs.values():
+            if air.voice is not None:
+                voice, air.voice, air.session = air.voice, None, None
+                voice.leave()
+
     def _send(self, now: int) -> None:
         """Everything that happened, in one go, a moment before the markers: they vouch for what is acknowledged only."""
         self._clock.advance(now - 1)
         for air in self._airs.values():
-            if not air.waiting or air.emitter is None or air.pod.cut_off(now):
+            if not air.waiting or air.voice is None or air.pod.cut_off(now):
                 continue
-            if air.next_marker < now:
-                air.emitter.flush()
-            else:
-                air.emitter.tick()
+            air.voice.send(whole=air.next_marker < now and not self._patient)
             air.waiting = False
         self._sink.poll()
 
@@ -80,9 +96,9 @@ class Emission:
 
     def _observe(self, deed: Deed) -> None:
         air = self._airs[deed.pod]
-        if air.emitter is not None:
+        if air.voice is not None:
             self._clock.advance(deed.time)
-            air.emitter.emit(deed.event(air.pod.skew))
+            air.voice.observe(deed)
             air.waiting = True
 
     def _turn(self, air: _Air, now: int) -> None:
@@ -94,9 +110,9 @@ class Emission:
             if begins is not None:
                 self._boot(air, begins, now)
             return
-        if now < air.next_marker or air.emitter is None or pod.cut_off(now):
+        if now < air.next_marker or air.voice is None or pod.cut_off(now):
             return
-        air.emitter.tick()
+        air.voice.mark()
         air.session.markers.append(now)
         air.next_marker = now + self._every
 
@@ -107,31 +123,20 @@ class Emission:
             return self._clock() + skew
 
         air.session = session
-        air.emitter = Emitter(
-            self._sink,
-            air.pod.name,
-            own_clock(),
-            (air.pod.system,),
-            own_clock,
-            every=self._every,
-            transaction_types=self._types,
-            limits=_LIMITS,
+        air.voice = voice_of(
+            self._sink, air.pod.name, air.pod.system, own_clock, self._landscape, skew=skew, every=self._every
         )
-        # Hello, its acknowledgement, the first marker: with every log within the same instant.
-        for _ in range(2):
-            air.emitter.tick()
-            self._sink.poll()
         session.markers.append(now)
         air.next_marker = now + self._every
 
     def _stop(self, air: _Air, session: Session) -> None:
         """What was seen before is sent; what comes after is not seen."""
-        if air.emitter is not None:
+        if air.voice is not None:
             if session.leaves:
-                air.emitter.goodbye("open")
+                air.voice.leave()
             else:
-                air.emitter.flush()
-        air.session = air.emitter = None
+                air.voice.fall_silent()
+        air.session = air.voice = None
         air.waiting = False
 
 

@@ -107,8 +107,7 @@ class Simulation:
         pods = listen(self._names, self.begin, self._shifts(), self._skews, self.disturbances)
         self.pods = {pod.name: pod for pod in pods}
         sink = log.producer()
-        types = self.landscape.transaction_types()
-        emission = Emission(pods, sink, self.clock, types, every=self.every, tick=self._tick)
+        emission = Emission(pods, sink, self.clock, self.landscape, every=self.every, tick=self._tick)
         due = self.begin + step
 
         def ticked(now: int) -> None:

@@ -36,7 +36,9 @@ class Size:
 
 
 class Stories:
-    """Writes all cases. Equal arguments give equal cases; ``begin`` and ``end`` in µs. ``faulty``: with things that go wrong."""
+    """Writes all cases. Equal arguments give equal cases; ``begin`` and ``end`` in µs. ``faulty``: with things that go wrong;
+    ``first``: what numbers begin with, beyond where they would; ``shown_by``: µs, when what goes wrong has to show, ``end`` if
+    None."""
 
     def __init__(
         self,
@@ -49,9 +51,12 @@ class Stories:
         pods: Mapping[str, tuple[str, ...]],
         *,
         faulty: bool = True,
+        first: int = 0,
+        shown_by: int | None = None,
     ):
         self._seed, self._size, self._begin, self._end = seed, size, begin, end
-        self._flows, self._pods, self._faulty = flows, pods, faulty
+        self._shown_by = end if shown_by is None else shown_by
+        self._flows, self._pods, self._faulty, self._first = flows, pods, faulty, first
         self._hours = OpenHours(landscape.calendars["warehouse"])
         self._people = People(self._random("people", 0), max(8, size.orders * 9 // 20))
 
@@ -68,7 +73,7 @@ class Stories:
     def _deal(self, what: str, shares: Mapping[str, faults.Share], starts: list[int]) -> list[str]:
         if not self._faulty:
             return [""] * len(starts)
-        return faults.deal(self._random(what, -2), shares, starts, self._end)
+        return faults.deal(self._random(what, -2), shares, starts, self._shown_by)
 
     def _teller(self, flow: str, case_id: str, fault: str, intents: Mapping[str, Intent], spread: int) -> Teller:
         of = self._flows.latest(flow)
@@ -82,7 +87,7 @@ class Stories:
         starts = self._starts("orders", self._size.orders)
         for i, (at, fault) in enumerate(zip(starts, self._deal("orders", faults.ORDER, starts), strict=True)):
             random, customer = self._random("order", i), self._people.someone()
-            teller = self._teller("order", str(_FIRST_ORDER + i), fault, orders.INTENTS, i)
+            teller = self._teller("order", str(_FIRST_ORDER + self._first + i), fault, orders.INTENTS, i)
             purchase = orders.Purchase(at, customer, self._people.basket(customer), self._version(random, at))
             orders.Order(teller, random, self._hours, purchase, fault).tell()
             cases.append(teller.case)
@@ -100,10 +105,12 @@ class Stories:
     def _carts(self) -> list[Case]:
         cases: list[Case] = []
         starts = self._starts("carts", self._size.carts)
-        stories = faults.deal(self._random("carts", -2), faults.CART, starts, self._end)
+        stories = faults.deal(self._random("carts", -2), faults.CART, starts, self._shown_by)
         for i, (at, fault) in enumerate(zip(starts, stories, strict=True)):
             random = self._random("cart", i)
-            teller = self._teller("checkout", f"K{i * 2_246_822_519 % 2**32:08x}x", fault or "left_in_shop", {}, i)
+            teller = self._teller(
+                "checkout", f"K{(self._first + i) * 2_246_822_519 % 2**32:08x}x", fault or "left_in_shop", {}, i
+            )
             orders.tell_cart(teller, random, at, self._people.someone(), None, self._version(random, at))
             cases.append(teller.case)
         return cases
@@ -112,7 +119,9 @@ class Stories:
         cases: list[Case] = []
         starts = self._starts("logins", self._size.logins)
         for i, (at, fault) in enumerate(zip(starts, self._deal("logins", faults.LOGIN, starts), strict=True)):
-            teller = self._teller("login", f"L{i * 2_654_435_761 % 2**32:08x}", fault, logins.INTENTS, i)
+            teller = self._teller(
+                "login", f"L{(self._first + i) * 2_654_435_761 % 2**32:08x}", fault, logins.INTENTS, i
+            )
             logins.tell_login(teller, self._random("login", i), at, self._people.someone())
             cases.append(teller.case)
         return cases
@@ -125,7 +134,7 @@ class Stories:
         runs = [nights[i * len(nights) // self._size.statements] for i in range(self._size.statements)]
         stories = self._deal("statements", faults.STATEMENT, [run.midnight + statements.CUT_OFF for run in runs])
         for i, (run, fault) in enumerate(zip(runs, stories, strict=True)):
-            teller = self._teller("statement", f"{_FIRST_STATEMENT + i}", fault, statements.INTENTS, i)
+            teller = self._teller("statement", f"{_FIRST_STATEMENT + self._first + i}", fault, statements.INTENTS, i)
             statements.tell_statement(teller, self._random("statement", i), run, self._someone(i))
             cases.append(teller.case)
         return cases
@@ -137,7 +146,7 @@ class Stories:
         cases: list[Case] = []
         starts = self._starts("moves", self._size.moves, office=True)
         for i, (at, fault) in enumerate(zip(starts, self._deal("moves", faults.MOVE, starts), strict=True)):
-            teller = self._teller("service-move", f"M{_FIRST_MOVE + i}", fault, moves.INTENTS, i)
+            teller = self._teller("service-move", f"M{_FIRST_MOVE + self._first + i}", fault, moves.INTENTS, i)
             moves.tell_move(teller, self._random("move", i), at, self._people.someone())
             cases.append(teller.case)
         return cases
