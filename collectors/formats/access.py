@@ -20,7 +20,6 @@ _MONTHS = {
     name: f"{month:02}" for month, name in enumerate(re.findall("...", "JanFebMarAprMayJunJulAugSepOctNovDec"), 1)
 }
 _CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
-_NUMBERS = ("status", "bytes", "bytes_sent", "bytes_received", "port", "duration_us")
 
 
 def _known(formats: tuple[str, ...]) -> tuple[str, ...]:
@@ -54,14 +53,14 @@ class AccessFormat(LineFormat):
         return tuple(compiled(one) for one in self.log_format)
 
     def items(self, text: str, raw: bytes, line: int) -> tuple[Item, ...]:
-        for pattern, names in self._compiled:
+        for pattern, names, numbers in self._compiled:
             found = pattern.fullmatch(text)
             if found is not None:
-                return (Row(line, _fields(text, names, found.groups()), raw),)
+                return (Row(line, _fields(text, names, found.groups(), numbers), raw),)
         return (Unreadable(line, f"not as the log format says ({', '.join(self.log_format)})"[:300], raw),)
 
 
-def _fields(text: str, names: tuple[str, ...], values: tuple[str, ...]) -> dict[str, Any]:
+def _fields(text: str, names: tuple[str, ...], values: tuple[str, ...], numbers: tuple[str, ...]) -> dict[str, Any]:
     fields: dict[str, Any] = {name: value for name, value in zip(names, values, strict=True) if value != "-"}
     if "\\" in text:
         fields = {name: _unescaped(value) if "\\" in value else value for name, value in fields.items()}
@@ -69,7 +68,7 @@ def _fields(text: str, names: tuple[str, ...], values: tuple[str, ...]) -> dict[
     if time is not None and len(time) == 26:
         fields["time"] = _rfc3339(time)
     _take_apart(fields)
-    for name in _NUMBERS:
+    for name in numbers:
         value = fields.get(name)
         if value is not None and value.isascii() and value.isdigit() and len(value) < 16:
             fields[name] = int(value)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from collectors.formats.contract import Decoder, Item, Record, whole
-from collectors.formats.framing import TOO_LONG, Encoding, Framing
+from collectors.formats.framing import MAX_LINE, TOO_LONG, Encoding, Framing
 from collectors.inputs.record import MAX_RAW, Row, Unreadable
 from collectors.mapping import CsvFormat as Dialect
 
@@ -69,6 +69,27 @@ class CsvDecoder(Framing):
         if row is not None:
             records.append(self._record(row, f"not CSV: {_UNENDED}", ""))
         return records
+
+    def _take_all(self, lines: list[bytes], records: list[Record]) -> None:
+        # Rows of one line that are as they should be, which nearly all are; the rest goes the long way.
+        for line in lines:
+            columns = self.columns
+            if self._open is not None or columns is None or len(columns) < 2 or len(line) > MAX_LINE:
+                self._take(line, len(line), len(self._end), records)
+                continue
+            try:
+                self._given.lines = iter((line.decode(self._encoding) + "\n",))
+                found = next(self._reader)
+            except (csv.Error, UnicodeError):
+                found = []
+            if len(found) != len(columns):
+                self._take(line, len(line), len(self._end), records)
+                continue
+            begin, number = self._offset, self._line
+            self._offset = end = begin + len(line) + len(self._end)
+            self._line = number + 1
+            row = Row(number, dict(zip(columns, found, strict=True)), line + self._end)
+            records.append(Record(begin, end, number, (row,)))
 
     def _taken(self, line: bytes, begin: int, end: int, number: int, fault: str, records: list[Record]) -> None:
         raw = line + self._end if end - begin == len(line) + len(self._end) else line

@@ -30,8 +30,8 @@ _REFUSED = (
     "hz",
     "idna",
     "punycode",
-    "unicode_escape",
-    "raw_unicode_escape",
+    "unicode-escape",
+    "raw-unicode-escape",
 )
 
 
@@ -109,8 +109,7 @@ class Framing:
         if lines and self._length:
             self._hold(lines.pop(0))
             self._release(len(self._end), records)
-        for line in lines:
-            self._take(line, len(line), len(self._end), records)
+        self._take_all(lines, records)
         self._hold(rest)
         return records
 
@@ -154,6 +153,11 @@ class Framing:
                 begin = at + 2
             at = data.find(self._end, at + 1)
         return [*parts, data[begin:]]
+
+    def _take_all(self, lines: list[bytes], records: list[Record]) -> None:
+        """Lines that came as a whole, with their ends."""
+        for line in lines:
+            self._take(line, len(line), len(self._end), records)
 
     def _hold(self, data: bytes) -> None:
         self._length += len(data)

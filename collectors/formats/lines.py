@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from collectors.formats.contract import Decoder, Item, Record, whole
-from collectors.formats.framing import TORN, Encoding, Framing
+from collectors.formats.framing import MAX_LINE, TOO_LONG, TORN, Encoding, Framing
 from collectors.formats.multiline import Group, Multiline
 from collectors.inputs.record import MAX_RAW, Unreadable
 
@@ -59,6 +59,28 @@ class LineDecoder(Framing):
             records.append(self._grouped(self._group))
             self._group = None
         return records
+
+    def _take_all(self, lines: list[bytes], records: list[Record]) -> None:
+        # The common case without a call for each step: 1 µs a line less of 3.
+        if self._multiline is not None:
+            super()._take_all(lines, records)
+            return
+        offset, number, width, carriage = self._offset, self._line, len(self._end), self._return
+        encoding, items_of = self._encoding, self._items
+        for line in lines:
+            begin, offset = offset, offset + len(line) + width
+            raw = line.removesuffix(carriage)
+            try:
+                text = raw.decode(encoding) if len(line) <= MAX_LINE else None
+            except UnicodeError:
+                text = None
+            if text is None:
+                records.append(self._record(begin, offset, number, raw, TOO_LONG if len(line) > MAX_LINE else ""))
+            else:
+                items = items_of(text, raw, number) if text and not text.isspace() else ()
+                records.append(Record(begin, offset, number, items))
+            number += 1
+        self._offset, self._line = offset, number
 
     def _taken(self, line: bytes, begin: int, end: int, number: int, fault: str, records: list[Record]) -> None:
         bounds, group = self._multiline, self._group

@@ -25,6 +25,7 @@ _APACHE = {
     "p": "port", "D": "duration_us", "T": "duration_s", "m": "method", "U": "path", "q": "query", "H": "protocol",
     "X": "connection", "k": "keepalives", "P": "process", "f": "file", "L": "log_id", "R": "handler",
 }  # fmt: skip
+_NUMBERS = ("status", "bytes", "bytes_sent", "bytes_received", "bytes_moved", "port", "duration_us")
 _APACHE_NAMED = {"i": "http_", "o": "sent_http_", "C": "cookie_", "e": "env_", "n": "note_", "x": "variable_"}
 _NGINX = {
     "remote_addr": "client", "remote_user": "user", "time_local": "time", "time_iso8601": "time", "body_bytes_sent": "bytes",
@@ -34,10 +35,11 @@ _HEADERS = {"http_referer": "referer", "http_user_agent": "user_agent", "http_ho
 
 
 class LogFormat(NamedTuple):
-    """``pattern``: matches a whole line; its groups are the fields ``names``, in order."""
+    """``pattern``: matches a whole line; its groups are the fields ``names``, in order, of which ``numbers`` are integers."""
 
     pattern: re.Pattern[str]
     names: tuple[str, ...]
+    numbers: tuple[str, ...]
 
 
 def compiled(log_format: str) -> LogFormat:
@@ -63,7 +65,7 @@ def compiled(log_format: str) -> LogFormat:
             )
         quoted = following.startswith('"') and index > 0 and parts[index - 1][1].endswith('"')
         pattern += f"({_value(name, following, quoted)})"
-    return LogFormat(re.compile(pattern), names)
+    return LogFormat(re.compile(pattern), names, tuple(name for name in names if name in _NUMBERS))
 
 
 def _value(name: str, following: str, quoted: bool) -> str:

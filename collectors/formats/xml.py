@@ -191,6 +191,7 @@ class XmlDecoder:
             self._codec = self._encoding
         parser = expat.ParserCreate(_EXPATS_NAMES.get(self._codec, self._encoding))
         lead = "".join(f"<{name}>" for name in self._stack).encode(self._codec)
+        parser.buffer_text = True
         parser.Parse(lead, False)
         self._origin = self._fed - len(lead)
         parser.StartElementHandler = self._on_start
@@ -228,8 +229,7 @@ class XmlDecoder:
         raise _Fault(f"the entity {ascii(name)[:60]} is not declared")
 
     def _on_start(self, name: str, attributes: dict[str, str]) -> None:
-        at = self._origin + self._parser.CurrentByteIndex if self._parser is not None else 0
-        self._bounded(at)
+        at = self._at()
         if self._tree is None and self._is_record(name):
             self._tree, self._from = Tree(self._lists), at
         elif self._tree is None and at - self._region > _LEAD:
@@ -244,13 +244,15 @@ class XmlDecoder:
         self._last, self._quiet = at, True
 
     def _on_end(self, _name: str) -> None:
-        at = self._origin + self._parser.CurrentByteIndex if self._parser is not None else 0
-        self._bounded(at)
+        at = self._at()
         self._stack.pop()
-        end = at if self._quiet and self._before(at, "/>") else self._behind(at, ">")
+        quiet, tree = self._quiet, self._tree
         self._last, self._quiet = at, False
-        tree = self._tree
-        if tree is not None and tree.end():
+        complete = tree is not None and tree.end()
+        if not complete and self._stack:
+            return
+        end = at if quiet and self._before(at, "/>") else self._behind(at, ">")
+        if complete and tree is not None:
             self._tree = None
             line = self._line + self._lines(self._region, self._from)
             self._add(end, (Row(line, tree.fields, self._piece(self._from, end)),))
@@ -267,9 +269,12 @@ class XmlDecoder:
     def _on_other(self, *_: object) -> None:
         self._quiet = False
 
-    def _bounded(self, at: int) -> None:
+    def _at(self) -> int:
+        """Where the tag begins that is being told of; of an empty element's end, where it ends."""
+        at = self._origin + (self._parser.CurrentByteIndex if self._parser is not None else 0)
         if at - self._region > MAX_BYTES:
             raise _Fault(f"more than {MAX_BYTES} bytes without a record's end")
+        return at
 
     def _is_record(self, name: str) -> bool:
         if not self._path:

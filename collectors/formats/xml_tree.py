@@ -28,13 +28,14 @@ class Tree:
         return len(self._open)
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        fields: dict[str, Any] = {
-            f"@{local(key)}": value
-            for key, value in attributes.items()
-            if key != "xmlns" and not key.startswith("xmlns:")
-        }
-        self.nodes += 1 + len(attributes)
-        self._open.append((local(name), fields, []))
+        fields: dict[str, Any] = {}
+        if attributes:
+            self.nodes += len(attributes)
+            for key, value in attributes.items():
+                if key != "xmlns" and not key.startswith("xmlns:"):
+                    fields[f"@{local(key)}"] = value
+        self.nodes += 1
+        self._open.append((local(name) if ":" in name else name, fields, []))
 
     def text(self, text: str) -> None:
         self._open[-1][2].append(text)

@@ -20,7 +20,7 @@ from collectors.formats.contract import Decoder, Format, Item, Ready, Record
 from collectors.inputs.record import MAX_RAW, Row, Unreadable
 
 _SETTINGS = settings(
-    max_examples=int(os.environ.get("LASTSEEN_FUZZ", "100")),
+    max_examples=int(os.environ.get("LASTSEEN_FUZZ", "60")),
     deadline=None,
     suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -141,10 +141,10 @@ def test_bounds() -> None:
 
 
 def test_much_between_records_is_no_fault_and_a_position_can_be_saved_within() -> None:
-    body = b"<r>" + b"<head>x</head>\n" * 400_000 + b"<o>1</o></r>"
+    body = b"<r>" + b"<head>x</head>\n" * 100_000 + b"<o>1</o></r>"
     decoder = XmlFormat(record="o").decoder()
     records = [record for at in range(0, len(body), 65536) for record in decoder.feed(body[at : at + 65536])]
-    assert len(records) > 50
+    assert len(records) > 15
     assert [item.fields for item in items_of(records) if isinstance(item, Row)] == [{"#text": "1"}]
 
 
@@ -162,8 +162,8 @@ def test_what_is_lost_is_not_held() -> None:
 
 def test_a_hostile_stream_takes_no_time() -> None:
     for piece in (b"<o ", b"<o>", b"<o><", b"<r><o/></r>", b"<o/>", b"</o>", b"<!--", b"&", b"<o a='"):
-        assert XmlFormat(record="o").message(piece * 5_000, {})
-        XmlFormat().message(piece * 5_000, {})
+        assert XmlFormat(record="o").message(piece * 2_000, {})
+        XmlFormat().message(piece * 2_000, {})
 
 
 @pytest.mark.parametrize("record", ["", "a b", "<a>", "a//b", "a/", "1"])
