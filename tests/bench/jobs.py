@@ -24,6 +24,7 @@ JOBS = {
     "many": ("reading", "prepare"),
     "lookup": ("reading", "lookups"),
     "report": ("reading", "report"),
+    "tracer": ("tracer_cost", "cost"),
 }
 
 if __name__ == "__main__":
