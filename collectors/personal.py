@@ -17,6 +17,9 @@ from schemas.landscape import Landscape
 from tracer.keyring import KeyRing
 from tracer.privacy import Payload, Personal, Privacy
 
+MOST_VALUES = 1_000
+"""That bytes are searched for; where more are known to stand in them, they are withheld."""
+
 
 class Cleared(NamedTuple):
     """What of a record may be sent. ``personal``: what is known of it, for `Guard.aside`."""
@@ -114,10 +117,15 @@ class Guard:
             beside: the other items of its parcel: what came of the same bytes (an interchange, an array) stands in them too.
         """
         known = self.known(item)
-        for other in beside:
-            if other is not item and item.raw is not None and other.raw is item.raw and known is not None:
-                more = self.known(other)
-                known = None if more is None else known.joined(more)
+        if item.raw is not None and self._privacy:
+            for other in beside:
+                if known is None or len(known.values) > MOST_VALUES:
+                    break
+                if other is not item and other.raw is item.raw:
+                    more = self.known(other)
+                    known = None if more is None else known.joined(more)
+        if known is not None and len(known.values) > MOST_VALUES:
+            known = None
         return self._privacy.payload(bytes_of(item), known, place)
 
 
