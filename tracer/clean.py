@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MAX_NAME = 100
@@ -56,7 +56,11 @@ def key_of(value: Any) -> str | None:
             value = int(value)
         value = _shown(value, MAX_KEY_VALUE + 1, failed="")
     text: str = value.strip()
-    if not text or len(text) > MAX_KEY_VALUE or any(char in text for char in _NO_KEY):
+    if not text or len(text) > MAX_KEY_VALUE:
+        return None
+    if text.isascii() and text.isprintable():
+        return text
+    if any(char in text for char in _NO_KEY):
         return None
     return text if text.isprintable() or not _FORBIDDEN.search(text) else None
 
@@ -99,18 +103,20 @@ def attributes_of(given: Any) -> tuple[dict[str, bool | int | float | str], int]
     return attributes, dropped
 
 
-def pairs(given: Any) -> Iterator[tuple[Any, Any]]:
-    """Items of what should be a mapping; ends where it raises."""
+def pairs(given: Any) -> Iterable[tuple[Any, Any]]:
+    """Items of what should be a mapping; none where it raises. A copy: another thread may change it."""
     if given is None:
-        return
+        return ()
     try:
-        yield from list(given.items())
+        return list(given.items())
     except Exception:
-        return
+        return ()
 
 
 def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and 0 < len(name) <= MAX_NAME and not _FORBIDDEN.search(name)
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+        return False
+    return name.isprintable() or not _FORBIDDEN.search(name)
 
 
 def _shown(value: Any, limit: int, failed: str = "(cannot be shown)") -> str:

@@ -35,13 +35,14 @@ class SpanProcessor(SdkSpanProcessor):
     def __init__(self, rules: Rules | None = None, reporter: Reporter | None = None):
         self.rules = rules or Rules()
         self._own_reporter = reporter
+        self._resource: tuple[object, Mapping[str, Any]] = (None, {})
         self._open: OrderedDict[str, Mapping[str, str] | None] = OrderedDict()
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         """Reports ``started`` (or ``received``), if the span is known by something already."""
         try:
             carried = {name: text for name, text in baggage.get_all(parent_context).items() if isinstance(text, str)}
-            facts = facts_of(span, carried)
+            facts = facts_of(span, carried, self._resource_of(span))
             events = started_of(facts, self.rules)
             self._open[facts.span_id] = carried if events else None
             while len(self._open) > MAX_OPEN:
@@ -58,7 +59,7 @@ class SpanProcessor(SdkSpanProcessor):
             carried = started
             if carried is None:
                 carried = {name: text for name, text in baggage.get_all().items() if isinstance(text, str)}
-            facts = facts_of(span, carried)
+            facts = facts_of(span, carried, self._resource_of(span))
             if started is None:
                 self._send(started_of(facts, self.rules))
             self._send(ended_of(facts, self.rules))
@@ -72,6 +73,14 @@ class SpanProcessor(SdkSpanProcessor):
         """Nothing waits here."""
         return True
 
+    def _resource_of(self, span: ReadableSpan) -> Mapping[str, Any]:
+        """The same for all spans of a provider."""
+        known, attributes = self._resource
+        if known is not span.resource:
+            attributes = dict(span.resource.attributes)
+            self._resource = (span.resource, attributes)
+        return attributes
+
     def _send(self, events: list[Event]) -> None:
         reporter = self._own_reporter or installed.reporter
         if reporter is not None:
@@ -79,8 +88,13 @@ class SpanProcessor(SdkSpanProcessor):
                 reporter.send(event)
 
 
-def facts_of(span: ReadableSpan, carried: Mapping[str, str]) -> Span:
-    """An SDK span as plain facts. ``carried``: the baggage with which it was started."""
+def facts_of(span: ReadableSpan, carried: Mapping[str, str], resource: Mapping[str, Any]) -> Span:
+    """An SDK span as plain facts, its attributes copied: asking the SDK for one takes a lock.
+
+    Args:
+        carried: the baggage with which it was started.
+        resource: attributes of the span's resource.
+    """
     context, parent = span.get_span_context(), span.parent
     return Span(
         name=span.name,
@@ -92,8 +106,8 @@ def facts_of(span: ReadableSpan, carried: Mapping[str, str]) -> Span:
         kind=_kind(span),
         error=span.status.status_code is StatusCode.ERROR,
         message=span.status.description or "",
-        attributes=span.attributes or {},
-        resource=span.resource.attributes,
+        attributes=dict(span.attributes or ()),
+        resource=resource,
         baggage=carried,
         events=[SpanEvent(each.name, each.timestamp // 1000, each.attributes or {}) for each in span.events],
         links=[

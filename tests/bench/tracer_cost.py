@@ -150,7 +150,7 @@ def part(run: Run) -> list[Part]:
         bare, ours = [[found[f"{name} {how} {rank}"] for rank in ("p50", "p99")] for how in ("bare", "ours")]
         rows.append((what, *map(number, (*bare, *ours, max(0.0, ours[0] - bare[0])))))
     note = (
-        f"Microseconds. Each {TIMES:,} times, one after the other, on the application's thread; numbering, spool and sending to Kafka run beside"
-        f" it and are in the p99. Shed: {found['shed']:.0f}."
+        f"Each {TIMES:,} times, one after the other, on the application's thread; numbering, spool and sending to Kafka run"
+        f" beside it and are in the p99. Shed: {found['shed']:.0f}."
     )
     return [Part("What the tracer costs an application, µs", COLUMNS, tuple(rows), note)]
