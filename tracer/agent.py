@@ -211,13 +211,20 @@ class Agent:
         except OSError as error:
             log.warning("%s: no spool, what cannot be sent is kept in memory only: %s", settings.source, error)
             return self._of_process(), None, []
-        left = leftovers(lock.folder)
+        left = self._left(lock.folder)
         for other in sorted(folder.iterdir()):
             if other != lock.folder and any(other.glob("*.spool")) and (more := Lock.take(other)) is not None:
                 run.locks.append(more)
-                left += leftovers(other)
+                left += self._left(other)
         room = settings.spool_bytes - sum(each.size for each in left)
         return number, Spool(lock, settings.source, settings.systems, max(0, room)), left
+
+    def _left(self, folder: Path) -> list[Left]:
+        try:
+            return leftovers(folder)
+        except Exception as error:
+            log.warning("%s: %s cannot be read and stays as it is: %s", self.settings.source, folder, error)
+            return []
 
     def _of_process(self) -> int:
         """Without slots to tell the processes of one source apart, a child's number does. The first of them has the name as it is:

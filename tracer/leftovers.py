@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tracer.spool import SUFFIX
-from tracer.spool_format import BYE, HEADER, STATE, THROUGH, Entry, entry_of, records, time_of
+from tracer.spool_format import BYE, FORMAT, HEADER, STATE, THROUGH, Entry, entry_of, records, time_of
 
 
 class Left(NamedTuple):
@@ -48,6 +48,12 @@ class Left(NamedTuple):
             with suppress(OSError):
                 total += path.stat().st_size
         return total
+
+    def set_aside(self) -> None:
+        """It can never be sent: kept for a person, and no longer in the way."""
+        for path in self.files:
+            with suppress(OSError):
+                path.rename(path.with_suffix(".broken"))
 
     def remove(self) -> None:
         for path in self.files:
@@ -96,7 +102,10 @@ def _readable(path: Path) -> Iterator[tuple[bytes, bytes, int]]:
 
 
 def leftovers(folder: Path) -> list[Left]:
-    """What earlier processes left in a slot's folder, oldest epoch first. Files without a header hold nothing, and are removed."""
+    """What earlier processes left in a slot's folder, oldest epoch first.
+
+    Files without a header hold nothing, and are removed. Those of another format stay where they are, for who knows it.
+    """
     found: dict[int, _Found] = {}
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         kind, payload, _ = next(_readable(path), (b"", b"", 0))
@@ -105,7 +114,8 @@ def leftovers(folder: Path) -> list[Left]:
                 path.unlink()
             continue
         header = json.loads(payload)
-        found.setdefault(int(header["epoch"]), _Found(header)).read(path)
+        if header["format"] == FORMAT:
+            found.setdefault(int(header["epoch"]), _Found(header)).read(path)
     return [
         Left(
             each.header["source"],

@@ -115,8 +115,7 @@ class Sender:
     def _turn(self) -> None:
         sink = self.sink or self._open()
         while self.left:
-            self._replay = self._replay or Replay(self.left[0], sink, self.clock, SLACK, LIMITS)
-            self._replay.run()
+            self._send_left(self.left[0], sink)
             self._replay = None
             del self.left[0]
             self.sent(self.left)
@@ -125,6 +124,17 @@ class Sender:
         self._pass_on(self.relay)
         if self._stopping.is_set() and not self._pending and not self.outbox.waiting:
             self._end(self.relay)
+
+    def _send_left(self, left: Left, sink: Sink) -> None:
+        """What of it can never be sent must not keep back what is new."""
+        try:
+            self._replay = self._replay or Replay(left, sink, self.clock, SLACK, LIMITS)
+            self._replay.run()
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.warning("%s: what it left under epoch %d is set aside: %s", left.source, left.epoch, error)
+            left.set_aside()
 
     def _open(self) -> Sink:
         sink = self.sink = self.open_sink()
