@@ -104,7 +104,8 @@ def _chosen(choice: Choice, table: Mapping[str, str], word: str, document: Docum
         )
         return None
     try:
-        return _load(place).model_validate(choice.options)
+        # What a declaration names by a relative path (a copybook) stands beside the collector's file.
+        return _load(place).model_validate(choice.options, context={"base": Path(document.file).absolute().parent})
     except ValidationError as error:
         mistakes += document.faults(error, (word, choice.name))
     except ModuleNotFoundError as error:

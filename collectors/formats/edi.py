@@ -2,7 +2,7 @@
 
 A record of the stream is one interchange, so a position is always between two of them. Bytes before an interchange that are no
 blanks, an interchange without an end, and one that is too large are unreadable; reading goes on at the next ``ISA``, ``UNA`` or
-``UNB`` that stands where a segment begins, or is a whole header.
+``UNB`` that is a header for certain.
 
 pydifact (0.2.3) was tried: it takes a whole text, refuses tabs between segments, repairs wrong control numbers and counts silently,
 and knows no positions. badx12 and linuxforhealth-x12 have not been kept for years, or know claims only; pyx12 needs an
@@ -51,7 +51,8 @@ class Grammar(NamedTuple):
     bytes that may stand between segments; ``plain``: bytes that are no separator. All in the stream's encoding.
 
     ``syntax``: separators, and bytes of the header that told them, of the first bytes of an interchange; raises `Torn` or
-    ``ValueError``. ``header``: whether bytes are an interchange's header for certain, None where more are needed to say.
+    ``ValueError``. ``header``: whether bytes are an interchange's header for certain, None where more are
+    needed to say; the separators are those of the interchange that they may stand in.
     """
 
     starts: tuple[bytes, ...]
@@ -59,7 +60,7 @@ class Grammar(NamedTuple):
     blanks: bytes
     plain: bytes
     syntax: Callable[[bytes], tuple[Syntax, int]]
-    header: Callable[[bytes, Syntax], bool | None]
+    header: Callable[[bytes, Syntax | None], bool | None]
 
     def pattern(self, *tags: bytes) -> re.Pattern[bytes]:
         """A tag and the separator behind it."""
@@ -161,15 +162,26 @@ class Interchanges:
         del self._held[:count]
 
     def _junk(self) -> Record | None:
-        """What is no interchange, up to the next beginning of one, in pieces."""
-        found = self._start.search(self._held, self._scanned)
-        begin = found.start() if found is not None else None
-        if begin is None or begin > MAX_RAW:
-            if len(self._held) < MAX_RAW + 3:
+        """What is no interchange, up to the next header, in pieces."""
+        begin: int | None = None
+        while (found := self._start.search(self._held, self._scanned, MAX_RAW + 4)) is not None:
+            certain = self._header(found.start())
+            if certain is None:
+                return None
+            if certain:
+                begin = found.start()
+                break
+            self._scanned = found.start() + 1
+        if begin is None:
+            if len(self._held) < MAX_RAW + 4:
                 self._scanned = max(self._scanned, len(self._held) - 3)
                 return None
             begin = MAX_RAW
         return self._take(begin, (Unreadable(self._line, self._fault, bytes(self._held[:begin])),))
+
+    def _header(self, at: int, limit: int | None = None) -> bool | None:
+        until = at + _MAX_RESTART if limit is None else min(at + _MAX_RESTART, limit)
+        return self._grammar.header(bytes(self._held[at:until]), self._syntax)
 
     def _whole(self, syntax: Syntax) -> Record | None:
         held = self._held
@@ -212,24 +224,21 @@ class Interchanges:
         return None
 
     def _begins(self, found: re.Match[bytes], syntax: Syntax) -> bool | None:
-        """Whether a segment begins here: behind another one, or, of a file that was cut off and went on with the next
-        interchange, in the middle of one, where what follows is a header and nothing else."""
-        if self._at_segment(found.start(), syntax):
-            return True
-        if found[1] == self._grammar.end:
-            return False
-        return self._grammar.header(
-            bytes(self._held[found.start() : min(found.start() + _MAX_RESTART, self._limit)]), syntax
-        )
+        """Whether a segment begins here, behind another one. Another interchange's header may stand anywhere, for a file that was
+        cut off goes on with it; only, it has to be a header for certain."""
+        if found[1] != self._grammar.end:
+            return self._header(found.start(), self._limit)
+        return self._at_segment(found.start(), syntax)
 
     def _at_segment(self, at: int, syntax: Syntax) -> bool:
-        """Whether a segment begins here: behind a terminator and blanks."""
-        before = at - 1
-        while before >= 0 and self._held[before : before + 1] != syntax.segment:
-            if self._held[before : before + 1] not in self._grammar.blanks:
-                return False
-            before -= 1
-        return before >= 0 and not released(self._held, before, syntax)
+        blanks = self._grammar.blanks.replace(syntax.segment, b"")
+        while at > 0:
+            window = bytes(self._held[max(0, at - 256) : at])
+            left = len(window.rstrip(blanks))
+            at -= len(window) - left
+            if left:
+                return window[left - 1 : left] == syntax.segment and not released(self._held, at - 1, syntax)
+        return False
 
     def _refused(self, end: int, reason: str) -> Record:
         return self._take(end, (Unreadable(self._line, reason, bytes(self._held[: min(end, MAX_RAW)])),))
@@ -247,12 +256,16 @@ class Interchanges:
 
 def released(data: bytes | bytearray, at: int, syntax: Syntax) -> bool:
     """Whether the separator here is a character of a text: an odd number of release characters stand before it."""
-    if not syntax.release:
+    if not syntax.release or data[at - 1 : at] != syntax.release:
         return False
-    before = at
-    while before > 0 and data[before - 1 : before] == syntax.release:
-        before -= 1
-    return (at - before) % 2 == 1
+    begin = at
+    while begin > 0:
+        window = bytes(data[max(0, begin - 256) : begin])
+        left = len(window.rstrip(syntax.release))
+        begin -= len(window) - left
+        if left:
+            break
+    return (at - begin) % 2 == 1
 
 
 class Segment(NamedTuple):
@@ -271,7 +284,10 @@ class Segment(NamedTuple):
         """A component of an element, both from 1; "" where there is none."""
         if element > len(self.elements):
             return ""
-        components = self.marks.components(self.elements[element - 1])
+        text = self.elements[element - 1]
+        if self.marks.plain(text):
+            return text.strip() if component == 1 else ""
+        components = self.marks.components(text)
         return components[component - 1] if component <= len(components) else ""
 
     def where(self) -> str:
@@ -285,6 +301,14 @@ class Marks(NamedTuple):
     component: str
     repetition: str
     release: str
+
+    def plain(self, element: str) -> bool:
+        """Whether it is one component, as most are."""
+        return not (
+            self.component in element
+            or (self.release and self.release in element)
+            or (self.repetition and self.repetition in element)
+        )
 
     def components(self, element: str) -> list[str]:
         """Of the first repetition, without release characters."""

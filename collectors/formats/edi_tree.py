@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 from collectors.formats.edi import Segment
 
+_MAX_LEVELS = 20
+"""Shipment, order, tare, pack and item are five."""
+
 
 class Loops(NamedTuple):
     """What holds what. ``listed``: segments that begin a loop of their own, which anything may belong to, unless ``members`` says
@@ -113,7 +116,9 @@ def _named(several: list[dict[str, Any]], *, qualified: bool) -> dict[str, Any]:
 def elements_of(segment: Segment) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for number, element in enumerate(segment.elements, 1):
-        if not element:
+        if segment.marks.plain(element):
+            if text := element.strip():
+                found[f"{number:02d}"] = text
             continue
         for repeat, components in enumerate(segment.marks.repetitions(element), 1):
             name = f"{number:02d}" if repeat == 1 else f"{number:02d}[{repeat}]"
@@ -144,12 +149,27 @@ def rows_of(root: Node, loops: Loops, each: Collection[str]) -> Iterator[tuple[N
         yield node, row
 
 
+class _Place(NamedTuple):
+    """Of a hierarchical level: its number, that of the one above it, and what it is."""
+
+    number: str
+    above: str
+    kind: str
+
+
+def _place(segment: Segment) -> _Place:
+    return _Place(segment.get(1), segment.get(2), segment.get(3))
+
+
 class _Levels:
     """X12's hierarchical levels: each names the one above it, and a row has them all, by what they are: ``HL.S``, ``HL.O``."""
 
     def __init__(self, nodes: list[Node], loops: Loops, each: Collection[str]) -> None:
         self._loops, self._each = loops, each
-        self._by_id = {node.segment.get(1): node for node in nodes if node.segment is not None and node.tag == "HL"}
+        self._places = {
+            id(node): _place(node.segment) for node in nodes if node.segment is not None and node.tag == "HL"
+        }
+        self._by_number = {self._places[id(node)].number: node for node in nodes if id(node) in self._places}
         self._fields: dict[int, dict[str, Any]] = {}
 
     def fields(self, node: Node) -> dict[str, Any]:
@@ -158,10 +178,11 @@ class _Levels:
             return own
         row, here = dict(own), node
         seen: set[int] = set()
-        while id(here) not in seen and here.segment is not None and len(seen) < 100:
+        while id(here) not in seen and len(seen) < _MAX_LEVELS:
             seen.add(id(here))
-            row.setdefault(here.segment.get(3) or "?", self._of(here))
-            here = self._by_id.get(here.segment.get(2), here)
+            place = self._places[id(here)]
+            row.setdefault(place.kind or "?", self._of(here))
+            here = self._by_number.get(place.above, here)
         return row
 
     def _of(self, node: Node) -> dict[str, Any]:

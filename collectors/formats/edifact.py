@@ -113,20 +113,17 @@ def _syntax(data: bytes) -> tuple[Syntax, int]:
     return syntax, len(data) - len(behind) + 4
 
 
-def _header(data: bytes, syntax: Syntax) -> bool | None:
+_HEADER = re.compile(rb"UNB[^A-Za-z0-9\s][A-Z]{4}[^A-Za-z0-9\s][0-9]", re.DOTALL)
+
+
+def _header(data: bytes, syntax: Syntax | None) -> bool | None:
     """``UNB+UNOA:1``, with the UNA before it or without."""
     if data.startswith(b"UNA"):
         behind = data[9:].lstrip(_BLANKS)
-        return (
-            _header(behind, syntax)
-            if len(behind) >= 4
-            else (None if not behind or b"UNB".startswith(behind[:3]) else False)
-        )
-    wanted = b"UNB?UNO??"
-    for at, byte in enumerate(data[: len(wanted)]):
-        if wanted[at : at + 1] != b"?" and byte != wanted[at]:
-            return False
-    return True if len(data) >= len(wanted) else None
+        return _header(behind, syntax) if behind else None
+    if len(data) < 10:
+        return None if _HEADER.match(data + b"UNB+UNOA:1"[len(data) :]) else False
+    return _HEADER.match(data) is not None
 
 
 _GRAMMAR = Grammar((b"UNA", b"UNB"), b"UNZ", _BLANKS, _PLAIN, _syntax, _header)

@@ -128,12 +128,12 @@ class X12Format(EdiFormat):
             return False
 
 
-def _header(data: bytes, syntax: Syntax) -> bool | None:
+def _header(data: bytes, syntax: Syntax | None) -> bool | None:
     """Qualifiers of two characters stand before authorisation, security, sender and receiver."""
     elements = data.split(data[3:4], 8)
     # Bytes, which are up to three times as many as characters where blanks were replaced.
     for number, (element, longest) in enumerate(zip(elements[1:8], (2, 30, 2, 30, 2, 45, 2), strict=False), 2):
-        if len(element) > longest or syntax.segment in element:
+        if len(element) > longest or element.endswith(data[:3]) or (syntax is not None and syntax.segment in element):
             return False
         if number < len(elements) and len(element) < (2 if longest == 2 else 1):
             return False

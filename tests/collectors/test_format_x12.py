@@ -334,6 +334,12 @@ class TestWhatIsWrong:
         (reason,) = reasons(data)
         assert "parts" in reason
 
+    @pytest.mark.parametrize("piece", [b"ISA*", b"~ISA*", b"IEA*1~ISA*", b"ISA*00*"])
+    def test_what_only_looks_like_headers_is_not_one_record_each(self, piece: bytes) -> None:
+        records = read(X12Format(), piece * 4000 + b"\n" + self.GOOD)
+        assert len(records) < 5
+        assert [type(item) for item in items_of(records)[-2:]] == [Row, Row]
+
     def test_junk_comes_in_pieces(self) -> None:
         data = b"x" * (2 * MAX_RAW + 10) + self.GOOD
         records = read(X12Format(), data)
