@@ -47,11 +47,15 @@ def known_encoding(name: str) -> str:
     return "utf-8" if found == "utf-8-sig" else found
 
 
-def decoded(data: bytes, encoding: str) -> str:
-    """A whole stream's text without its byte order mark. Raises ``UnicodeError``."""
-    if data[:2] in _UTF16 and encoding.startswith(("utf-8", "utf-16")):
-        return data.decode("utf-16")
-    return data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+def decoded(data: bytes, encoding: str) -> tuple[str, str]:
+    """A whole stream's text without its byte order mark, and the encoding that it has. Raises ``UnicodeError``."""
+    order = _UTF16.get(data[:2])
+    if order is not None and encoding.startswith(("utf-8", "utf-16")):
+        return data[2:].decode(order), order
+    if encoding == "utf-8":
+        return data.decode("utf-8-sig"), encoding
+    encoding = "utf-16-le" if encoding == "utf-16" else encoding
+    return data.decode(encoding), encoding
 
 
 Encoding = Annotated[str, AfterValidator(known_encoding)]

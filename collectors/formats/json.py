@@ -103,16 +103,16 @@ def documents(layout: JsonFormat, data: bytes, line: int = 1) -> list[Item]:
     """What documents, one behind the other, hold; ``line``: of the first. Elements of a list are read one by one, so that each
     has its line and bytes, and those before a tear are not lost."""
     try:
-        text = decoded(data, layout.encoding)
+        text, encoding = decoded(data, layout.encoding)
     except UnicodeError:
         return [Unreadable(line, f"bytes that are not {layout.encoding}", data)]
     if layout.path is not None or text.startswith("{"):
         with contextlib.suppress(ValueError):
             return list(layout.items_of(value_of(text), data, line))
-    return [item for items in _scanned(text, layout, line) for item in items]
+    return [item for items in _scanned(text, encoding, layout, line) for item in items]
 
 
-def _scanned(text: str, layout: JsonFormat, line: int) -> Iterator[tuple[Item, ...]]:
+def _scanned(text: str, encoding: str, layout: JsonFormat, line: int) -> Iterator[tuple[Item, ...]]:
     """Values one behind the other; a list at the top counts as its elements. ``due``: a comma, or the list's end."""
     at, inside, due = 0, False, False
     while True:
@@ -131,18 +131,19 @@ def _scanned(text: str, layout: JsonFormat, line: int) -> Iterator[tuple[Item, .
             inside, at = True, at + 1
         else:
             try:
-                value, end = (None, at) if due else _exact(text, at)
+                value, end = _element(text, at, due)
             except (RecursionError, ValueError) as error:
-                yield (Unreadable(line, _told(error, at), text[at:].encode(layout.encoding)),)
+                yield (Unreadable(line, _told(error, at), text[at:].encode(encoding)),)
                 return
-            if due:
-                yield (
-                    Unreadable(line, "not JSON: no comma before the next element", text[at:].encode(layout.encoding)),
-                )
-                return
-            yield layout.items_of(value, text[at:end].encode(layout.encoding), line)
+            yield layout.items_of(value, text[at:end].encode(encoding), line)
             line += text.count("\n", at, end)
             due, at = inside, end
+
+
+def _element(text: str, at: int, due: bool) -> tuple[Any, int]:
+    if due:
+        raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+    return _exact(text, at)
 
 
 def value_of(text: str) -> Any:

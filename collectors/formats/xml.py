@@ -139,7 +139,7 @@ class XmlDecoder:
         self._stack = stack
         self._fed = at
         self._last = at  # where the last tag began
-        self._quiet = False  # nothing stood between it and here
+        self._quiet = False  # no text stood between it and here
         self._tree: Tree | None = None
         self._from = -1  # where the open record begins
 
@@ -197,9 +197,6 @@ class XmlDecoder:
         parser.StartElementHandler = self._on_start
         parser.EndElementHandler = self._on_end
         parser.CharacterDataHandler = self._on_text
-        parser.CommentHandler = self._on_other
-        parser.ProcessingInstructionHandler = self._on_other
-        parser.StartCdataSectionHandler = self._on_other
         parser.StartDoctypeDeclHandler = self._on_doctype
         parser.SkippedEntityHandler = self._on_skipped
         parser.XmlDeclHandler = self._on_declaration
@@ -265,9 +262,6 @@ class XmlDecoder:
         self._quiet = False
         if self._tree is not None:
             self._tree.text(text)
-
-    def _on_other(self, *_: object) -> None:
-        self._quiet = False
 
     def _at(self) -> int:
         """Where the tag begins that is being told of; of an empty element's end, where it ends."""

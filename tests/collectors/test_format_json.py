@@ -31,6 +31,7 @@ class TestJson(FormatLaws):
         Case("latin", JsonFormat(encoding="latin-1"), b'{"id": "\xe4"}\n{"id": 2}'),
         Case("utf-16", JsonFormat(), ('\ufeff{"id": "Ċ"}\r\n{"id": 2}\n' * 2).encode("utf-16-be"), between=b"\r\n\x00"),
         Case("document", JsonFormat(document=True), DOCUMENT),
+        Case("wide", JsonFormat(document=True), '\ufeff[{"id": "Ċ"}, {"id": 2}]'.encode("utf-16-be")),
         Case("path", JsonFormat(path="data.spans"), b'{"data": {"spans": [{"id": 1}, {"id": 2}]}}\n{"data": 1}\n'),
         Case(
             "pretty",
@@ -72,7 +73,7 @@ def test_elements_before_a_tear_are_kept_with_their_lines_and_bytes() -> None:
     ]
     assert said(JsonFormat(document=True), b'[{"a": 1} {"a": 2}]') == [
         {"a": 1},
-        "not JSON: no comma before the next element",
+        "not JSON: Expecting ',' delimiter at character 1",
     ]
     assert said(JsonFormat(document=True), b'[{"a": 1}') == [{"a": 1}, "not JSON: the list has no end"]
     assert said(JsonFormat(document=True, path="a.b"), b'{"a": {"b": {"c": 1}}} {"a": []}') == [
@@ -88,9 +89,10 @@ def test_a_document_over_several_lines_is_hinted_at() -> None:
 
 
 def test_a_document_is_held_up_to_its_bound() -> None:
-    decoder = JsonFormat(document=True).decoder()
+    decoder: Any = JsonFormat(document=True).decoder()
     for _ in range(MAX_DOCUMENT // (1 << 20) + 2):
         decoder.feed(b" " * (1 << 20))
+    assert len(decoder._held) == MAX_DOCUMENT
     (record,) = decoder.close()
     (item,) = record.items
     assert isinstance(item, Unreadable)

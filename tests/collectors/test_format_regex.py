@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -110,6 +112,17 @@ def test_what_is_refused(declared: dict[str, object], reason: str) -> None:
 def test_patterns_that_hang_others_answer(pattern: str) -> None:
     # Exponential or of a high power elsewhere: the test ends or it does not.
     assert said(RegexFormat(pattern=pattern), "a" * 50_000 + "!") == ["no pattern is found in it"]
+
+
+def test_of_a_record_of_too_many_lines_the_beginning_is_held() -> None:
+    decoder: Any = TRACE.decoder()
+    decoder.feed(b"1 a\n")
+    for _ in range(100):
+        assert decoder.feed(b" " * 1000 + b"b\n" + b" c\n" * 1000) == []
+    assert len(decoder._group.lines) == 1001
+    (record,) = decoder.feed(b"2 d\n")
+    assert (record.offset, record.line, len(record.items)) == (0, 1, 1)
+    assert isinstance(record.items[0], Unreadable)
 
 
 def test_a_last_line_without_its_end_may_be_torn() -> None:

@@ -33,7 +33,11 @@ class TestXml(FormatLaws):
     cases = (
         Case("orders", XmlFormat(record="Orders/Order", lists="Line"), ORDERS),
         Case("broken", XmlFormat(record="Order"), BROKEN),
-        Case("documents", XmlFormat(), b'<a><b>1</b></a>\n<?xml version="1.0"?>\n<a/><a x="1"></a >  <a><b>'),
+        Case(
+            "documents",
+            XmlFormat(),
+            b'<a><b>1</b></a>\n<?xml version="1.0"?>\n<a/><a x="1"></a >  <a>/></a><a>&gt;<!--/--></a><a><b>',
+        ),
         Case(
             "latin", XmlFormat(record="o"), b'<?xml version="1.0" encoding="ISO-8859-1"?><r><o>\xe4</o><o>\xf6</o></r>'
         ),
@@ -93,6 +97,12 @@ def test_paths() -> None:
     assert said(XmlFormat(record="x"), body) == []
 
 
+def test_several_of_a_name_are_a_list() -> None:
+    body = b"<o><l>1</l><m/><l>2</l><l a='3'/></o>"
+    assert said(XmlFormat(), body) == [{"l": ["1", "2", {"@a": "3"}], "m": ""}]
+    assert said(XmlFormat(lists="m"), body) == [{"l": ["1", "2", {"@a": "3"}], "m": [""]}]
+
+
 def test_what_is_malformed_is_one_unreadable_and_the_rest_goes_on() -> None:
     assert said(XmlFormat(record="Order"), BROKEN) == [
         {"@id": "1"},
@@ -146,6 +156,14 @@ def test_much_between_records_is_no_fault_and_a_position_can_be_saved_within() -
     records = [record for at in range(0, len(body), 65536) for record in decoder.feed(body[at : at + 65536])]
     assert len(records) > 15
     assert [item.fields for item in items_of(records) if isinstance(item, Row)] == [{"#text": "1"}]
+
+
+def test_lines_are_counted_over_what_is_lost() -> None:
+    body = b"<r>\n<o><x></o>\n" + b"<a>x</a>\n" * 300_000 + b"<o>1</o></r>"
+    decoder = XmlFormat(record="o").decoder()
+    records = [record for at in range(0, len(body), 65536) for record in decoder.feed(body[at : at + 65536])]
+    lost, *_, found = items_of(records)
+    assert (lost.line, found.line) == (2, 300_003)
 
 
 def test_what_is_lost_is_not_held() -> None:
