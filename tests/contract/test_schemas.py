@@ -30,8 +30,9 @@ from tracer import record
 
 SCHEMAS = Path(generate.__file__).parent
 EXAMPLES = SCHEMAS / "examples"
-# A whole example, loaded by the tests of `lastseen load`; and bodies of structs, which have a test of their own below.
-OF_OTHERS = {"northwind", "joined"}
+# A whole example, loaded by the tests of `lastseen load`; bodies of structs, which have a test of their own below; and collectors,
+# which tests/collectors tries.
+OF_OTHERS = {"northwind", "joined", "collect"}
 
 
 def relative(path: Path) -> str:
