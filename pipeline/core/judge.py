@@ -110,7 +110,7 @@ def _verdict(
         evidence=_evidence(path, state, drops, findings) if wrong or detail else (),
         completeness=review.prover.completeness() if wrong else (),
         waits=earliest(table.waits, review.prover, review.knowledge.control_time) if table.waits else (),
-        hops=hops_of(path) if detail else (),
+        hops=hops_of(path, review.plan) if detail else (),
         edges=tuple(review.edges),
         excluded=excluded,
         value=amount,

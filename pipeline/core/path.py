@@ -79,13 +79,15 @@ def _known_elsewhere(event: Observed, knowledge: Knowledge) -> bool:
     return any((event.step, system) in known[kind] for kind in event.keys if kind in known)
 
 
-def hops_of(path: Path) -> tuple[Hop, ...]:
-    """All hops in order of time; the order of names breaks ties."""
-    hops = [hop for visits in path.visits.values() for hop in visits.hops()]
-    hops.sort(key=_hop_order)
-    return tuple(hops)
+def hops_of(path: Path, plan: Plan) -> tuple[Hop, ...]:
+    """All hops in order of time. Of those at one time (EDI tells minutes, lists tell days) a step stands before what comes after
+    it, and then names break ties."""
+    places = {step.name: place for place, step in enumerate(plan.order)}
 
+    def order(hop: Hop) -> tuple[int, int, int, str, str, int]:
+        left = hop.left_at or 0
+        return (
+            left if hop.arrived_at is None else hop.arrived_at, left, places[hop.step], hop.step, hop.instance, hop.attempt,
+        )  # fmt: skip
 
-def _hop_order(hop: Hop) -> tuple[int, int, str, str, int]:
-    left = hop.left_at or 0
-    return (left if hop.arrived_at is None else hop.arrived_at, left, hop.step, hop.instance, hop.attempt)
+    return tuple(sorted((hop for visits in path.visits.values() for hop in visits.hops()), key=order))

@@ -101,6 +101,19 @@ def test_hops_and_edges() -> None:
     assert (verdict.started_at, verdict.last_at, verdict.ended_at) == (T0, at("5m"), None)
 
 
+def test_hops_at_one_time_stand_in_the_flows_order() -> None:
+    """As EDI has them, which tells minutes, and lists, which tell days: names alone would put `delivered` before `shipped`."""
+    dated = flow("""
+        lost_after: 2d
+        steps:
+          placed:    {system: A, start: true}
+          shipped:   {system: B, after: placed, within: 1h}
+          delivered: {system: B, after: shipped, within: 1h, end: completed}
+    """)
+    verdict = say(dated, "delivered@0 shipped@0 placed@0", "10m")
+    assert [hop.step for hop in verdict.hops] == ["placed", "shipped", "delivered"]
+
+
 def test_a_verdict_names_the_events_that_it_rests_on() -> None:
     verdict = say(LINE, "a@0 b.received@1m b@2m c.received@3m", "9h")
     assert [(found.event_id, found.source) for found in verdict.evidence] == [("e2", "B"), ("e3", "B"), ("e4", "C")]
