@@ -158,7 +158,6 @@ class Collecting:
         """
         if self.failed is not None or self.done:
             return False
-        self._emitter.tick()
         worked = self._settle()
         if self._work():
             worked = True
@@ -166,6 +165,8 @@ class Collecting:
             worked = self._poll(0.0 if worked else timeout) or worked
             self._work()
         self._hold()
+        # Last, so that a marker says how far it is by now.
+        self._emitter.tick()
         self._notes()
         if self.once and not self._todo and self._live.finished:
             self._finish()
@@ -285,7 +286,7 @@ class Collecting:
             if withheld and self._withheld is not None:
                 digest = json.loads(body).get("digest", "")
                 self._withheld.keep(Kept(self.name, parcel.stream, placed.place, told, digest, bytes_of(item)))
-            self._emitter.set_aside(body, told, f"{self.name}:{placed.place}")
+            self._emitter.set_aside(body, told, f"{self.name}:{self._reader.guard.place(placed.place, item)}")
         except Unavailable as error:
             self._away_for(str(error))
             return False

@@ -6,6 +6,7 @@ which fields such a key or attribute is read, whatever they are called, whether 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,10 +16,16 @@ from collectors.mapper import Mapper
 from collectors.mapping import EventSpec
 from schemas.landscape import Landscape
 from tracer.keyring import KeyRing
-from tracer.privacy import Payload, Personal, Privacy
+from tracer.privacy import REMOVED, Payload, Personal, Privacy
+from tracer.redaction import holds
 
 MOST_VALUES = 1_000
 """That bytes are searched for; where more are known to stand in them, they are withheld."""
+
+
+# A plain digest of what a record says could be tried out: all but what is personal may be known. Places and the ids made of them
+# have short ones; an id that is made of a primary key only where that is too long to be read.
+_DIGEST, _LONG_DIGEST = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9a-f]{64}")
 
 
 class Cleared(NamedTuple):
@@ -48,7 +55,6 @@ class Guard:
         self._fields = [(name, field) for spec in specs for name, field in _read_from(spec, privacy)]
         self._names = {name for name, _ in self._fields}
         self._sources = fields = {field for _, field in self._fields}
-        # An id that is too long to be read is a plain digest, which could be tried out: no value is found in it.
         self._ids = mapper is not None and any(name in fields or privacy.rule(name) for name in mapper.mapping.key)
         self.may_hold = bool(privacy) and (
             mapper is None or not specs or bool(fields) or any(privacy.rule(name) for name in columns)
@@ -78,10 +84,17 @@ class Guard:
         given = list(events)
         personal = self.known(item, given) or Personal()
         cleared = self._privacy.events(given, personal)
-        if self._ids:
+        if personal and self._privacy.ring:
             for event, before in zip(cleared, given, strict=True):
-                event["id"] = self._privacy.ring.lasting(str(before["id"]))
+                if self._ids or self._is_digest(item, str(before["id"])):
+                    event["id"] = self._privacy.ring.lasting(str(before["id"]))
         return Cleared(cleared, personal)
+
+    def _is_digest(self, item: Item, id_: str) -> bool:
+        if isinstance(item, Ready) and item.event.get("id"):
+            return False
+        keyed = self._mapper is not None and bool(self._mapper.mapping.key)
+        return (_LONG_DIGEST if keyed else _DIGEST).search(id_) is not None
 
     def known(self, item: Item, events: Iterable[Mapping[str, Any]] = ()) -> Personal | None:
         """What is personal in a record; None where it could not be read and may hold some."""
@@ -92,6 +105,15 @@ class Guard:
         mapper = self._mapper
         named = [(name, mapper.get(item.fields, field)) for name, field in self._fields] if mapper is not None else []
         return self._privacy.found(events, item.fields, named)
+
+    def place(self, place: str, item: Item) -> str:
+        """A record's place as it may be sent: one that is made of what it says (an id, a digest of its content) is hashed."""
+        known = self.known(item) if self._privacy else Personal()
+        if known is not None and not known:
+            return place
+        if known is not None and not holds(place, known.values) and not _DIGEST.search(place):
+            return place
+        return self._privacy.ring.lasting(place) if self._privacy.ring else REMOVED
 
     def reason(self, text: str, item: Item, field: str = "") -> str:
         """Why a record, or an event of it, could not be made, without what is personal.
