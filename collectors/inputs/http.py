@@ -45,7 +45,7 @@ class HttpLive:
         self._spec = spec
         self._format = context.format
         self._token = spec.token(context.env)
-        self._received = Received(context, max_waiting=spec.max_waiting, max_held=spec.max_held)
+        self._received = Received(context, max_waiting=spec.max_waiting, max_held=spec.max_held, expect=spec.expect)
         self.counts = self._received.counts
         self.notes = self._received.notes
         self._decoding = asyncio.Semaphore(_DECODING)

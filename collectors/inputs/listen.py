@@ -80,12 +80,14 @@ class Listening(BaseModel):
 
 class Intake(Listening):
     """An input that answers: HTTP, gRPC. ``max_body``: bytes of a request, decompressed. ``patience``: how long a sender waits for
-    the log's acknowledgement before it is told to come again. ``retry_after``: when."""
+    the log's acknowledgement before it is told to come again. ``retry_after``: when. ``expect``: how often senders that are there
+    send something: no more is vouched for than was heard, and that it falls silent is told."""
 
     anonymous: bool = False
     max_body: Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)] = 8 * 1024 * 1024
     patience: Annotated[Duration, Field(gt=0)] = 8 * SECOND
     retry_after: Annotated[Duration, Field(ge=SECOND)] = SECOND
+    expect: Duration = 0
 
     @model_validator(mode="after")
     def _fits(self) -> Any:

@@ -62,7 +62,7 @@ class OtlpLive:
         self._spec = spec
         self._layout = layout
         self._token = spec.token(context.env)
-        self._received = Received(context, max_waiting=spec.max_waiting, max_held=spec.max_held)
+        self._received = Received(context, max_waiting=spec.max_waiting, max_held=spec.max_held, expect=spec.expect)
         self.counts = self._received.counts
         self.notes = self._received.notes
         self._web: WebServer | None = None

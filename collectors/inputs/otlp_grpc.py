@@ -115,6 +115,7 @@ class GrpcServer:
             outcome.append(error)
             done.set()
 
+        self._received.heard()
         placed = places(items, identity_of(self._layout))
         if placed:
             if not self._received.offer(placed, len(body), context.peer(), answer):

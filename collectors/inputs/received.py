@@ -7,8 +7,9 @@ Laws:
   (`places`) does not depend on how often.
 - What is taken in and not settled is bounded, in requests and in bytes; beyond it `Received.offer` says False, and the sender is
   told to come again. What is larger than the bound is taken when there is nothing else.
-- ``through`` never passes what waits here, nor the moment at which something was refused, until something was taken in again. That
-  it is asked at all takes a collector's file that says for whom: who sends may go away, and nobody here would know.
+- ``through`` never passes what waits here, nor the moment at which something was refused, until something was taken in again; nor,
+  where it is declared within which time senders say something (``expect``), the last that anybody said. That it is asked at all
+  takes a collector's file that says for whom: who sends may go away, and nobody here would know.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collectors.formats.contract import Item, Ready
 from collectors.inputs.live import Context, Parcel, Placed
 from collectors.inputs.record import as_json
 from schemas.errors import Invalid
-from schemas.times import SECOND
+from schemas.times import SECOND, format_time
 from tracer.errors import Unavailable
 
 Answer = Callable[[Exception | None], None]
@@ -40,6 +41,7 @@ class Received:
 
     Args:
         context: what the input is opened with. max_waiting: requests that may be taken in and not settled. max_held: bytes of them.
+        expect: microseconds within which somebody who is there sends something; 0 where nobody can tell.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Received:
         *,
         max_waiting: int = MAX_WAITING,
         max_held: int = MAX_HELD,
+        expect: int = 0,
     ) -> None:
         if context.once:
             raise Invalid("receives what others send, which has no end: it cannot be run once", field="input")
@@ -60,6 +63,8 @@ class Received:
         self._held = 0
         self._next = 0
         self._blocked: int | None = None
+        self._expect = expect
+        self._heard = context.clock()
         self._for_room: list[Callable[[], None]] = []
         self._closed = self._last = False
         self._told: dict[str, int] = {}
@@ -81,6 +86,7 @@ class Received:
             self._held += cost
             self._open[number] = cost, answer
             self._blocked = None
+            self._heard = self._clock()
             self.counts["received"] += len(items)
             self._waiting.append(
                 Parcel(stream, items, name, self._clock(), settle=lambda error: self._settled(number, error))
@@ -105,6 +111,11 @@ class Received:
     def free(self, size: int) -> None:
         with self._news:
             self._held -= size
+
+    def heard(self) -> None:
+        """Somebody spoke, though nothing is to be taken in of it."""
+        with self._news:
+            self._heard = self._clock()
 
     def has_room(self) -> bool:
         """Whether it makes sense to read on."""
@@ -171,7 +182,12 @@ class Received:
 
     def through(self) -> int:
         with self._news:
-            known = [self._clock()]
+            now = self._clock()
+            known = [now]
+            if self._expect:
+                known.append(self._heard)
+                if now - self._heard > self._expect:
+                    self._note("quiet", f"nobody has sent anything since {format_time(self._heard)}")
             if self._waiting:
                 known.append((self._waiting[0].known or 0) - 1)
             if self._blocked is not None:

@@ -200,6 +200,7 @@ def headers_of(request: Request) -> dict[str, str]:
 async def accepted(received: Received, items: list[Placed], size: int, name: str, patience: float) -> None:
     """Return once the log has acknowledged them. Raises `Refusal` where there is no room, or it takes too long."""
     if not items:
+        received.heard()
         return
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Exception | None] = loop.create_future()

@@ -10,6 +10,7 @@ import logging
 import logging.handlers
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,34 @@ def test_datagrams_without_room_are_counted() -> None:
             (item,) = parcel.items
             assert fields(item.item)["message"] == "last"
     finally:
+        live.close()
+
+
+def test_what_the_kernel_dropped_is_counted() -> None:
+    """While nobody reads its buffer overflows: what was received and what is counted are all that was sent."""
+    live = opened(tcp=None, udp=0, max_held=1 << 30, max_waiting=10_000)
+    may = threading.Event()
+    live._loop.call_soon_threadsafe(may.wait, 20)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect(("127.0.0.1", live.udp))
+            for _ in range(12_000):
+                sender.send(b"<14>" + b"x" * 1000)
+            may.set()
+            sent = 12_000
+
+            def all_told() -> bool:
+                nonlocal sent
+                sender.send(b"<14>more")  # the kernel tells with the next datagram
+                sent += 1
+                return sent - 3 <= live.counts["received"] + live.counts["dropped"]
+
+            until(all_told)
+        assert live.counts["dropped"] > 0
+        assert any("datagrams" in note for note in live.notes)
+        until(lambda: live.counts["received"] + live.counts["dropped"] == sent)
+    finally:
+        may.set()
         live.close()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -101,7 +102,7 @@ def test_spans_become_events_and_their_sender_is_answered(site: Site) -> None:
     """Without a mapping; what is sent once more, even past a collector that was killed, is the same."""
     live = begun(site, OTLP)
     sender = Sender(live.http, 7, 8)
-    step_until(site, lambda: sender.done())
+    step_until(site, sender.done)
     assert sender.exported == [SpanExportResult.SUCCESS]
     assert set(site.events()) == sender.ids
     assert site.orders() == ["7", "7", "8", "8"]
@@ -109,7 +110,7 @@ def test_spans_become_events_and_their_sender_is_answered(site: Site) -> None:
     site.kill()
     begun(site, OTLP.replace("http: 0", f"http: {live.http}"))
     sender.send()
-    step_until(site, lambda: sender.done())
+    step_until(site, sender.done)
     assert sender.exported == [SpanExportResult.SUCCESS] * 2
     assert set(site.events()) == sender.ids
     assert not site.quarantined()
@@ -124,7 +125,7 @@ def test_a_log_that_is_away_is_no_answer(site: Site) -> None:
     site.steps(5)
     assert not sender.done()
     site.broker.down = False
-    step_until(site, lambda: sender.done())
+    step_until(site, sender.done)
     assert sender.exported == [SpanExportResult.SUCCESS]
     assert set(site.events()) == sender.ids
 
@@ -161,6 +162,23 @@ def test_what_nobody_would_send_again_is_given_to_the_log_at_the_end(site: Site)
         until(lambda: live.counts["received"] == 500)
         site.stop()
     assert sorted(map(int, site.orders())) == list(range(500))
+
+
+def test_a_sender_that_falls_silent_is_no_longer_vouched_for(site: Site) -> None:
+    """Over HTTP nobody can see it leave; the file says how often it speaks."""
+    text = OTLP.replace("http: 0", "http: 0, expect: 60s") + "vouch: shop\n"
+    live = begun(site, text)
+    sender = Sender(live.http, 7)
+    step_until(site, sender.done)
+    heard = site.now
+    site.steps(100)
+    assert START < site.said(Marker)[-1].through <= heard
+    assert any("nobody has sent anything since" in told for told in site.told)
+    requests.post(
+        f"http://127.0.0.1:{live.http}/v1/traces", b"", headers={"Content-Type": "application/x-protobuf"}, timeout=20
+    )
+    site.steps(5)
+    assert site.said(Marker)[-1].through > site.now - 20_000_000
 
 
 def test_a_file_that_is_wrong_says_where(site: Site) -> None:
