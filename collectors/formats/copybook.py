@@ -13,58 +13,22 @@ exact: integers, or decimals where the picture has places.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
-from collectors.formats.code_page import known_code_page, text_of_bytes
+from collectors.formats.code_page import known_code_page
 from collectors.formats.contract import Decoder, Item, Record, whole
 from collectors.formats.copybook_fields import Reading
 from collectors.formats.copybook_frames import Extent, Frames, Measure, Words, by_blocks, by_words, fixed
-from collectors.formats.copybook_layout import MAX_RECORD, Layout, Torn
+from collectors.formats.copybook_layout import MAX_RECORD, Layout
+from collectors.formats.copybook_nodes import Torn
 from collectors.formats.copybook_parser import MAX_COPYBOOK, parse_copybook
+from collectors.formats.copybook_rows import ItemName, RowOptions, RowReader, Segments
 from collectors.formats.lines import LineDecoder, LineFormat
-from collectors.inputs.record import Row, Unreadable
 from schemas.errors import Invalid
-
-ItemName = Annotated[str, Field(min_length=1, max_length=100)]
-
-
-def _texts(value: Any) -> Any:
-    """YAML reads 1 and true where a segment's value is meant."""
-    if isinstance(value, dict):
-        return {str(key): item for key, item in value.items()}
-    return [str(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-class Segments(BaseModel):
-    """Records of several kinds in one file. ``field``: the item that says which, at the same place in all of them.
-
-    ``values``: the group (or the record, where there are several) that a kind has; the other groups named here are not read of
-    it. ``only``: kinds that are rows, others say nothing. ``levels``: kinds from the topmost down, as of companies and their
-    contacts: rows have ``Seg_Id0`` and so on, the same for all that belong together, made of ``prefix`` and of the number of the
-    topmost record. ``inherit``: rows have the fields of the records above them, under ``parents`` and the kind.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    field: ItemName
-    values: Annotated[dict[str, ItemName], BeforeValidator(_texts)] = Field(default_factory=dict)
-    only: Annotated[tuple[str, ...], BeforeValidator(_texts)] | None = None
-    levels: Annotated[tuple[str, ...], BeforeValidator(_texts), Field(max_length=20)] = ()
-    prefix: str = ""
-    inherit: bool = False
-
-    @model_validator(mode="after")
-    def _coherent(self) -> Segments:
-        if self.inherit and not self.levels:
-            raise ValueError("inherit needs levels: [the kinds of records, from the topmost down]")
-        if len(set(self.levels)) != len(self.levels):
-            raise ValueError("a kind stands twice in levels")
-        return self
 
 
 class CopybookFormat(BaseModel):
@@ -186,8 +150,11 @@ class CopybookFormat(BaseModel):
     def message(self, body: bytes, headers: Mapping[str, str]) -> list[Item]:  # noqa: ARG002  (the contract's)
         return whole(self._opened(0, 1, {}, ended=True), body)
 
+    def _options(self) -> RowOptions:
+        return RowOptions(self.code_page, self.skip, self.longer == "ignore", self.record_id, self.segments)
+
     def _opened(self, offset: int, line: int, state: Mapping[str, Any], *, ended: bool) -> Decoder:
-        reader = _Reader(self, state)
+        reader = RowReader(self._layout, self._options(), state)
         if self.framing == "lines":
             return _Lines(reader, offset, line, state, ended=ended)
         frames = Frames(self._measure, reader.items, offset, line, state, blocked=self.framing == "bdw")
@@ -206,103 +173,10 @@ def read_copybook(path: Path) -> str:
     return data.decode("utf-8-sig", "replace")
 
 
-class _Reader:
-    """Records to rows. Knows which records stand above: the number of the topmost, how many of each level came since, and the
-    bytes of each, from which their fields are read again after a restart."""
-
-    def __init__(self, layout: CopybookFormat, state: Mapping[str, Any]) -> None:
-        self._format, self._segments = layout, layout.segments
-        self._layout = layout._layout
-        self.whole = self._layout.most + layout.skip if self._layout.least == self._layout.most else None
-        self._place = self._layout.place(self._segments.field) if self._segments is not None else None
-        self._top = int(state.get("top", -1))
-        self._counts: list[int] = list(state.get("counts", ()))
-        self._above: dict[str, bytes] = {kind: base64.b64decode(raw) for kind, raw in state.get("above", {}).items()}
-        self._parents = {kind: self._fields(raw, kind) for kind, raw in self._above.items()}
-
-    def state(self) -> dict[str, Any]:
-        if self._top < 0:
-            return {}
-        above = {kind: base64.b64encode(raw).decode("ascii") for kind, raw in self._above.items()}
-        return {"top": self._top, "counts": self._counts, **({"above": above} if above else {})}
-
-    def items(self, data: bytes, number: int) -> tuple[Item, ...]:
-        raw, data = data, data[self._format.skip :]
-        kind = self._kind(data)
-        segments = self._segments
-        if segments is not None and segments.only is not None and kind not in segments.only:
-            return ()
-        if len(data) > self._layout.most and self._format.longer == "refuse":
-            reason = f"a record of {len(data)} bytes, where the copybook has {self._layout.most}"
-            return (Unreadable(number, reason, raw),)
-        given: dict[str, Any] = {}
-        if self._format.record_id:
-            given = {"Record_Id": number - 1, "Record_Byte_Length": len(data)}
-        given.update(self._levels(kind, data, number - 1))
-        try:
-            fields = self._fields(data, kind)
-        except ValueError as error:
-            return (Unreadable(number, str(error), raw),)
-        return (Row(number, {**given, **fields}, raw),)
-
-    def _kind(self, data: bytes) -> str | None:
-        if self._place is None:
-            return None
-        at, field = self._place
-        piece = data[at : at + field.size]
-        if field.text:
-            return text_of_bytes(piece, self._format.code_page).strip()
-        try:
-            return str(field.read(piece)) if len(piece) == field.size else ""
-        except ValueError:
-            return ""
-
-    def _fields(self, data: bytes, kind: str | None) -> dict[str, Any]:
-        values = self._segments.values if self._segments is not None else {}
-        return self._layout.read(data, values.get(kind or "", "") if values else None)
-
-    def _levels(self, kind: str | None, data: bytes, number: int) -> dict[str, Any]:
-        """Which records this one belongs to, and what they say."""
-        segments = self._segments
-        if segments is None or not segments.levels:
-            return {}
-        level = segments.levels.index(kind) if kind in segments.levels else None
-        if level is not None:
-            self._enter(level, kind or "", data, number)
-        if self._top < 0:
-            return {}
-        root = f"{segments.prefix}_{self._top}" if segments.prefix else str(self._top)
-        depth = len(self._counts) if level is None else level + 1
-        ids = {
-            f"Seg_Id{n}": f"{root}_L{n}_{self._counts[n]}" if n else root for n in range(min(depth, len(self._counts)))
-        }
-        if not segments.inherit:
-            return ids
-        return {**ids, "parents": {name: self._parents[name] for name in self._parents if name != kind}}
-
-    def _enter(self, level: int, kind: str, data: bytes, number: int) -> None:
-        segments = self._segments
-        assert segments is not None
-        if level == 0:
-            self._top, self._counts = number, [0]
-        elif self._top >= 0:
-            before = self._counts[level] if level < len(self._counts) else 0
-            self._counts = [*self._counts[:level], *[0] * (level - len(self._counts)), before + 1]
-        for below in segments.levels[level:]:
-            self._above.pop(below, None)
-            self._parents.pop(below, None)
-        if segments.inherit and self._top >= 0:
-            try:
-                self._parents[kind] = self._fields(data, kind)
-                self._above[kind] = data
-            except ValueError:
-                pass  # it is set aside itself, and those below it have no parent
-
-
 class _Stated:
     """Frames, and what their records stand under."""
 
-    def __init__(self, frames: Frames, reader: _Reader) -> None:
+    def __init__(self, frames: Frames, reader: RowReader) -> None:
         self.feed, self.close = frames.feed, frames.close
         self._frames, self._reader = frames, reader
 
@@ -313,9 +187,8 @@ class _Stated:
 class _Lines(LineDecoder):
     """Records that are lines: of text, so binary fields in them are cut where a byte looks like a line's end."""
 
-    def __init__(self, reader: _Reader, offset: int, line: int, state: Mapping[str, Any], *, ended: bool) -> None:
-        page = reader._format.code_page
-        super().__init__(_LineLayout.of(reader, page), offset, line, state, ended=ended)
+    def __init__(self, reader: RowReader, offset: int, line: int, state: Mapping[str, Any], *, ended: bool) -> None:
+        super().__init__(_LineLayout.of(reader), offset, line, state, ended=ended)
         self._reader = reader
 
     def state(self) -> dict[str, Any]:
@@ -328,10 +201,11 @@ class _Lines(LineDecoder):
 
 
 class _LineLayout(LineFormat):
-    _reader: _Reader = PrivateAttr()
+    _reader: RowReader = PrivateAttr()
 
     @classmethod
-    def of(cls, reader: _Reader, page: str) -> _LineLayout:
+    def of(cls, reader: RowReader) -> _LineLayout:
+        page = reader.code_page
         made = cls(encoding="cp037" if page == "common" else page)
         made._reader = reader
         return made

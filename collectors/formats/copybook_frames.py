@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from collectors.formats.contract import Item, Record
-from collectors.formats.copybook_layout import Torn
+from collectors.formats.copybook_nodes import Torn
 from collectors.inputs.record import MAX_RAW, Unreadable
 
 MAX_BLOCK = 16 * 1024 * 1024

@@ -8,130 +8,15 @@ but in items that redefine each other: there only one reading is meant, and what
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
-from collectors.formats.code_page import text_of_bytes
 from collectors.formats.copybook_fields import Field, Reading, field_of
-from collectors.formats.copybook_parser import CobolItem, Occurs
+from collectors.formats.copybook_nodes import NOTHING, Elementary, Group, Node, Torn, Walk
+from collectors.formats.copybook_parser import CobolItem
 from schemas.errors import Invalid
 
 MAX_RECORD = 1024 * 1024
 """Bytes of a record."""
-_NOTHING: Any = object()
-
-
-class Torn(Exception):  # noqa: N818  (no error: as far as is known, ``needed`` bytes are needed)
-    def __init__(self, needed: int) -> None:
-        super().__init__(needed)
-        self.needed = needed
-
-
-@dataclass(slots=True)
-class _Walk:
-    """One record being read. ``chosen``: which of the groups that segments choose among is read; None for all."""
-
-    data: bytes
-    chosen: str | None = None
-    counters: dict[str, Any] = field(default_factory=dict)
-    measuring: bool = False
-
-
-@dataclass(slots=True)
-class _Node:
-    """``least``, ``most``: bytes. ``name``: None is left out. ``segment``: chosen by a segment's value, under this name."""
-
-    name: str | None
-    least: int
-    most: int
-    path: str
-    occurs: Occurs | None = None
-    fixed_table: bool = False
-    segment: str | None = None
-    as_text: str | None = None
-    page: str = ""
-
-    def read(self, walk: _Walk, at: int) -> tuple[Any, int]:
-        raise NotImplementedError
-
-    def read_all(self, walk: _Walk, at: int) -> tuple[Any, int]:
-        """The node, or the list of it, and where the next one begins."""
-        if self.occurs is None:
-            return self.read(walk, at)
-        count, begin, found = self._count(walk), at, []
-        for index in range(count):
-            if at >= len(walk.data):
-                at += (count - index) * self.most
-                break
-            value, at = self.read(walk, at)
-            found.append(None if value is _NOTHING else value)
-        return found, begin + self.occurs.most * self.most if self.fixed_table else at
-
-    def _count(self, walk: _Walk) -> int:
-        assert self.occurs is not None
-        if self.occurs.counter is None:
-            return self.occurs.most
-        count = walk.counters.get(self.occurs.counter, _NOTHING)
-        if count is _NOTHING and walk.measuring:
-            raise Torn(len(walk.data) + 1)
-        if count in (None, _NOTHING):
-            count = 0
-        if not isinstance(count, int) or not self.occurs.least <= count <= self.occurs.most:
-            counter = self.occurs.counter
-            raise ValueError(
-                f"{self.path}: {counter} is {str(count)[:40]}, not {self.occurs.least} to {self.occurs.most}"
-            )
-        return count
-
-
-@dataclass(slots=True)
-class _Elementary(_Node):
-    field: Field = None  # type: ignore[assignment]
-    counter: str | None = None
-    lenient: bool = False
-
-    def read(self, walk: _Walk, at: int) -> tuple[Any, int]:
-        end = at + self.field.size
-        piece = walk.data[at:end]
-        if len(piece) < self.field.size and not (piece and self.field.text):
-            if piece and not self.lenient and not walk.measuring:
-                raise ValueError(f"{self.path}: the record ends in the middle of it")
-            return _NOTHING, end
-        if walk.measuring and self.counter is None:
-            return _NOTHING, end
-        try:
-            value = self.field.read(piece)
-        except ValueError as error:
-            if not self.lenient:
-                raise ValueError(f"{self.path}: {piece[:20].hex()} {error}") from None
-            value = None
-        if self.counter is not None:
-            walk.counters[self.counter] = value
-        return _NOTHING if value is None else value, end
-
-
-@dataclass(slots=True)
-class _Group(_Node):
-    """``parts``: one behind the other; of several nodes in one part the later ones redefine the first."""
-
-    parts: list[list[_Node]] = field(default_factory=list)
-
-    def read(self, walk: _Walk, at: int) -> tuple[Any, int]:
-        found: dict[str, Any] = {}
-        for part in self.parts:
-            begin = at
-            for node in part:
-                if node.segment is not None and walk.chosen is not None and walk.chosen != node.segment:
-                    at = max(at, begin + node.least)
-                    continue
-                value, end = node.read_all(walk, begin)
-                at = max(at, end)
-                if node.name is not None and value is not _NOTHING:
-                    found[node.name] = value
-                if node.as_text is not None:
-                    found[node.as_text] = text_of_bytes(walk.data[begin:end], node.page).strip()
-        # A group that the record has no byte of is no empty group.
-        return found if found or at <= len(walk.data) else _NOTHING, at
 
 
 class Layout:
@@ -166,7 +51,7 @@ class Layout:
         self._collapsed = not several and not keep_root
         # Several records at the top share one area: each redefines the first.
         nodes = [self._node(record, 0, "", (), lenient=several and not self._segments) for record in records]
-        self._root = _Group(None, max(n.least for n in nodes), max(n.most for n in nodes), "", parts=[nodes])
+        self._root = Group(None, max(n.least for n in nodes), max(n.most for n in nodes), "", parts=[nodes])
         if self._sought:
             raise Invalid(f"no item is called {', '.join(sorted(self._sought))}"[:200])
         if not {counter for counter in self._counters if counter} <= {
@@ -190,9 +75,9 @@ class Layout:
         Raises:
             ValueError: the field at fault, and why.
         """
-        walk = _Walk(data, None if chosen is None else _upper(chosen))
+        walk = Walk(data, None if chosen is None else _upper(chosen))
         found, _ = self._root.read(walk, 0)
-        fields: dict[str, Any] = {} if found is _NOTHING else found
+        fields: dict[str, Any] = {} if found is NOTHING else found
         if self._collapsed and len(fields) == 1 and isinstance(inner := next(iter(fields.values())), dict):
             return inner
         return fields
@@ -206,7 +91,7 @@ class Layout:
         """
         if len(data) < self.least:
             raise Torn(self.least)
-        _, end = self._root.read(_Walk(data, measuring=True), 0)
+        _, end = self._root.read(Walk(data, measuring=True), 0)
         if end > len(data):
             raise Torn(end)
         return end
@@ -218,11 +103,11 @@ class Layout:
             raise Invalid(f"no item {name[:60]!r} that stands at the same place in every record")
         return found
 
-    def _node(self, item: CobolItem, at: int | None, within: str, strides: tuple[int, ...], *, lenient: bool) -> _Node:
+    def _node(self, item: CobolItem, at: int | None, within: str, strides: tuple[int, ...], *, lenient: bool) -> Node:
         """``at``: offset, None where it varies. ``strides``: sizes of the tables' rows that it stands in."""
         path = f"{within}.{item.name}" if within and item.name else item.name or within or "FILLER"
         if item.children:
-            node: _Node = self._group(item, at, path, strides, lenient=lenient)
+            node: Node = self._group(item, at, path, strides, lenient=lenient)
         else:
             node = self._elementary(item, at, path, strides, lenient=lenient)
         if item.occurs is not None:
@@ -234,7 +119,7 @@ class Layout:
 
     def _elementary(
         self, item: CobolItem, at: int | None, path: str, strides: tuple[int, ...], *, lenient: bool
-    ) -> _Node:
+    ) -> Node:
         found = field_of(item, self._reading)
         if item.synchronized and found.align > 1 and (at is None or any(n % found.align for n in (at, *strides))):
             reason = "is SYNCHRONIZED, but stands at no multiple of its size: write the slack bytes as a FILLER"
@@ -242,18 +127,18 @@ class Layout:
         if item.name is not None and at is not None and not strides and item.occurs is None:
             self._static.setdefault(_upper(item.name), (at, found))
         counter = item.name if item.name in self._counters else None
-        node = _Elementary(
+        node = Elementary(
             _output(item.name), found.size, found.size, path, field=found, counter=counter, lenient=lenient
         )
         self._marks(node, item)
         return node
 
-    def _group(self, item: CobolItem, at: int | None, path: str, strides: tuple[int, ...], *, lenient: bool) -> _Node:
+    def _group(self, item: CobolItem, at: int | None, path: str, strides: tuple[int, ...], *, lenient: bool) -> Node:
         name = _output(item.name)
         if name is None:
             self._fillers += 1
             name = f"FILLER_{self._fillers}"
-        group = _Group(name, 0, 0, path)
+        group = Group(name, 0, 0, path)
         self._marks(group, item)
         if item.occurs is not None:
             strides = (*strides, self._size(item))
@@ -277,7 +162,7 @@ class Layout:
             self._fillers -= item.name is None
         return group
 
-    def _marks(self, node: _Node, item: CobolItem) -> None:
+    def _marks(self, node: Node, item: CobolItem) -> None:
         name = _upper(item.name or "")
         node.page = self._reading.code_page
         if name in self._segments:
@@ -286,7 +171,7 @@ class Layout:
             node.as_text = f"{_output(item.name)}_NT"
         self._sought = self._sought - {name}
 
-    def _least(self, node: _Node) -> int:
+    def _least(self, node: Node) -> int:
         if node.occurs is None:
             return node.least
         return node.occurs.most * node.most if self._fixed else node.occurs.least * node.least
@@ -301,7 +186,7 @@ class Layout:
         )
 
 
-def _most(node: _Node) -> int:
+def _most(node: Node) -> int:
     return node.most * (node.occurs.most if node.occurs else 1)
 
 

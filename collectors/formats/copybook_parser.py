@@ -12,11 +12,10 @@ DEPENDING ON): python-cobol, copybook, coboljsonifier and cobutils know a part o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from collectors.formats.copybook_picture import Picture, parse_picture
+from collectors.formats.copybook_source import Token, sentences_of
 from schemas.errors import Invalid
 
 MAX_COPYBOOK = 4 * 1024 * 1024
@@ -32,9 +31,6 @@ _CLAUSES = frozenset(
     ("REDEFINES", "PIC", "PICTURE", "USAGE", "OCCURS", "SIGN", "LEADING", "TRAILING", "SYNC", "SYNCHRONIZED", "JUST",
      "JUSTIFIED", "BLANK", "VALUE", "VALUES", "EXTERNAL", "GLOBAL", *_USAGES)
 )  # fmt: skip
-_DIRECTIVES = re.compile(r"\s*(EJECT|SKIP[123]|TITLE\b.*)\s*\.?\s*$", re.IGNORECASE)
-_FREE = re.compile(r" {0,5}\d{1,2}\s+[A-Za-z:]")
-_TOKEN = re.compile(r"""[XNGBZxngbz]?"(?:[^"]|"")*"|[XNGBZxngbz]?'(?:[^']|'')*'|[^\s"']+""")
 _NAME = re.compile(r"[A-Za-z0-9:][A-Za-z0-9_:-]{0,99}$")
 
 
@@ -65,15 +61,6 @@ class CobolItem:
     children: list[CobolItem] = field(default_factory=list)
 
 
-class _Token(NamedTuple):
-    text: str
-    line: int
-
-    @property
-    def word(self) -> str:
-        return self.text.upper()
-
-
 def parse_copybook(text: str) -> list[CobolItem]:
     """The copybook's records, one for each item at its top.
 
@@ -85,7 +72,7 @@ def parse_copybook(text: str) -> list[CobolItem]:
     top: list[CobolItem] = []
     open_items: list[CobolItem] = []
     count = 0
-    for sentence in _sentences(_tokens(_source(text))):
+    for sentence in sentences_of(text):
         item = _Entry(sentence).read()
         if item is None:
             continue
@@ -103,62 +90,10 @@ def parse_copybook(text: str) -> list[CobolItem]:
     return top
 
 
-def _source(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Lines without comments: number, what stands in them, and whether it continues the line before."""
-    lines = [line.expandtabs(8).rstrip() for line in text.splitlines()]
-    free = any(_FREE.match(line) for line in lines)
-    for number, line in enumerate(lines, 1):
-        area, continued = line, False
-        if not free:
-            mark, area = line[6:7], line[7:72]
-            if mark in ("*", "/", "D", "d") or line.lstrip().startswith("*"):
-                continue
-            continued = mark == "-"
-        area = area.split("*>", 1)[0].rstrip()
-        if area.lstrip()[:1] != "*" and area.strip() and not _DIRECTIVES.match(area):
-            yield number, area, continued
-
-
-def _tokens(lines: Iterator[tuple[int, str, bool]]) -> Iterator[_Token]:
-    """Words and literals; a sentence's end is a token of its own. A literal or word goes on over a continued line."""
-    joined: list[tuple[int, str]] = []
-    for number, area, continued in lines:
-        if continued and joined:
-            before = joined[-1][1]
-            rest = area.lstrip()
-            open_literal = next((q for q in "'\"" if before.count(q) % 2), "")
-            joined[-1] = (joined[-1][0], before + (rest.removeprefix(open_literal) if open_literal else rest))
-            if len(joined[-1][1]) > 100_000:
-                raise Invalid("a line that is continued without end", line=number)
-        else:
-            joined.append((number, area))
-    for number, area in joined:
-        for match in _TOKEN.finditer(area):
-            text = match[0].rstrip(",;")
-            ends = text.endswith(".")
-            text = text[:-1] if ends else text
-            if text:
-                yield _Token(text, number)
-            if ends:
-                yield _Token(".", number)
-
-
-def _sentences(tokens: Iterator[_Token]) -> Iterator[list[_Token]]:
-    sentence: list[_Token] = []
-    for token in tokens:
-        if token.text != ".":
-            sentence.append(token)
-        elif sentence:
-            yield sentence
-            sentence = []
-    if sentence:
-        raise Invalid("the last item has no period at its end", line=sentence[0].line)
-
-
 class _Entry:
     """One data description entry, clause by clause."""
 
-    def __init__(self, tokens: list[_Token]) -> None:
+    def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
         self._at = 0
 
@@ -186,13 +121,13 @@ class _Entry:
         self._at += 1
         return None if token.word == "FILLER" else self._named(token)
 
-    def _named(self, token: _Token | None) -> str:
+    def _named(self, token: Token | None) -> str:
         if token is None or not _NAME.match(token.text):
             shown = _shown(token.text) if token is not None else "nothing"
             raise Invalid(f"{shown} where a name is expected", line=self._tokens[0].line)
         return token.word.replace(":", "")
 
-    def _clause(self, item: CobolItem, token: _Token) -> None:
+    def _clause(self, item: CobolItem, token: Token) -> None:
         word = token.word
         if word in ("PIC", "PICTURE"):
             self._skip("IS")
@@ -216,7 +151,7 @@ class _Entry:
         else:
             self._minor(item, token)
 
-    def _set_usage(self, item: CobolItem, token: _Token) -> None:
+    def _set_usage(self, item: CobolItem, token: Token) -> None:
         if token.word == "USAGE":
             self._skip("IS")
             token = self._next() or token
@@ -228,7 +163,7 @@ class _Entry:
     def _usage(word: str) -> str | None:
         return _USAGES.get(word.replace("COMPUTATIONAL", "COMP", 1))
 
-    def _minor(self, item: CobolItem, token: _Token) -> None:
+    def _minor(self, item: CobolItem, token: Token) -> None:
         word = token.word
         if word in ("SYNC", "SYNCHRONIZED"):
             self._skip("LEFT", "RIGHT")
@@ -252,7 +187,7 @@ class _Entry:
             item.separate = True
             self._skip("CHARACTER")
 
-    def _occurs(self, token: _Token) -> Occurs:
+    def _occurs(self, token: Token) -> Occurs:
         least = most = self._count(token)
         if self._skip("TO"):
             most = self._count(token)
@@ -269,7 +204,7 @@ class _Entry:
             raise Invalid(f"OCCURS {least} TO {most} cannot be", line=token.line)
         return Occurs(least if counter else most, most, counter)
 
-    def _count(self, token: _Token) -> int:
+    def _count(self, token: Token) -> int:
         number = self._next()
         if number is None or not (number.text.isascii() and number.text.isdigit() and len(number.text) <= 9):
             shown = _shown(number.text) if number is not None else "nothing"
@@ -286,16 +221,16 @@ class _Entry:
         self._at += found
         return found
 
-    def _peek(self) -> _Token | None:
+    def _peek(self) -> Token | None:
         return self._tokens[self._at] if self._at < len(self._tokens) else None
 
-    def _next(self) -> _Token | None:
+    def _next(self) -> Token | None:
         token = self._peek()
         self._at += 1
         return token
 
     @staticmethod
-    def _word(token: _Token | None) -> str:
+    def _word(token: Token | None) -> str:
         return token.word if token is not None else ""
 
 

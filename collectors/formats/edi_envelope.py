@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from collectors.formats.contract import Item
-from collectors.formats.edi import MAX_PARTS, Segment, Syntax, segments_of
+from collectors.formats.edi import MAX_PARTS, Syntax
+from collectors.formats.edi_segments import Segment, segments_of
 from collectors.formats.edi_tree import Loops, Node, rows_of, tree_of
 from collectors.inputs.record import MAX_RAW, Row, Unreadable
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from collectors.formats.edi import Segment
+from collectors.formats.edi_segments import Segment
 
 _MAX_LEVELS = 20
 """Shipment, order, tare, pack and item are five."""

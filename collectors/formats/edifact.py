@@ -24,8 +24,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from collectors.formats.contract import Decoder, Item, whole
-from collectors.formats.edi import Grammar, Interchanges, Segment, Syntax, Torn
+from collectors.formats.edi import Grammar, Interchanges, Syntax, Torn
 from collectors.formats.edi_envelope import Ends, Envelope, Opened
+from collectors.formats.edi_segments import Segment
 from collectors.formats.edi_tree import Loops, Node
 from collectors.formats.framing import known_encoding
 from collectors.formats.x12 import BLANKS, EdiFormat, edi_date

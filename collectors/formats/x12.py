@@ -23,8 +23,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from collectors.formats.contract import Decoder, Item, whole
-from collectors.formats.edi import MAX_INTERCHANGE, Grammar, Interchanges, Segment, Syntax, Torn, grammar_bytes
+from collectors.formats.edi import MAX_INTERCHANGE, Grammar, Interchanges, Syntax, Torn, grammar_bytes
 from collectors.formats.edi_envelope import Check, Ends, Envelope, Opened
+from collectors.formats.edi_segments import Segment
 from collectors.formats.edi_tree import Loops, Node
 from collectors.formats.framing import known_encoding
 
