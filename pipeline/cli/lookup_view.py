@@ -23,7 +23,7 @@ from pipeline.cli.unlinked import samples_table
 from pipeline.core.correlate import CONTESTED, ways
 from pipeline.store.contract import DisputeRow
 from schemas.joined import address
-from schemas.landscape import Landscape
+from schemas.landscape import HASHED, Landscape
 from schemas.times import format_duration
 from schemas.verdict import Drop, Hop, Outcome, Status, Verdict, Witness
 
@@ -125,7 +125,9 @@ def _known_as(one: Found, landscape: Landscape) -> Text:
     parts = []
     for kind, values in known.items():
         spec = landscape.keys.get(kind)
-        shown = ", ".join(values[:4]) + (f" and {len(values) - 4} more" if len(values) > 4 else "")
+        # The 60 letters of a hash say nothing to anybody.
+        named = list(dict.fromkeys("(hashed)" if HASHED.fullmatch(value) else value for value in values))
+        shown = ", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
         parts.append(f"{(spec.says if spec else '') or kind} {shown}")
     return plain("Known by " + " · ".join(parts), "dim") if parts else Text()
 

@@ -48,6 +48,7 @@ def test_the_plain_value_finds_it_in_whatever_form_it_is_typed(world: PiiWorld) 
         assert world.found(typed, "--key", "email") == ["10248"]
     hashed = KeyRing.read({"LASTSEEN_PII_KEY": OLD}).hash(ALICE.lower())
     assert world.found(hashed) == ["10248"], "as it stands in an answer"
+    assert "e-mail address (hashed)" in " ".join(world.run("lookup", ALICE).output.split())
     assert world.found("nobody@example.com", code=1) == []
     assert world.found(ALICE, "--key", "order", code=1) == []
 
