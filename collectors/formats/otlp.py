@@ -15,7 +15,7 @@ from pydantic import Field
 
 from collectors.formats.contract import Item, Ready
 from collectors.formats.lines import LineFormat
-from collectors.formats.otlp_fields import attributes_of, log_fields, span_facts, span_fields, value_of
+from collectors.formats.otlp_fields import attributes_of, log_fields, resource_of, span_facts, span_fields, value_of
 from collectors.formats.otlp_request import (
     Entry,
     Signal,
@@ -147,7 +147,7 @@ def _event_of_log(entry: Entry, rules: Rules) -> dict[str, Any] | None:
     attributes = attributes_of(log.attributes)
     step = attributes.get("lastseen.step") or (rules.steps.get(log.event_name) if log.event_name else None)
     nanos = log.time_unix_nano or log.observed_time_unix_nano
-    resource = attributes_of(entry.resource.attributes)
+    resource = resource_of(entry.origin)
     trace, span = log.trace_id.hex(), log.span_id.hex()
     system = system_of(Span("", trace, span, nanos // 1000, attributes=attributes, resource=resource), rules)
     keys = keys_in({**resource, **attributes}, rules)

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from collectors.formats.otlp_request import Entry
+from collectors.formats.otlp_request import Entry, Origin
 from schemas.times import format_time, to_datetime
 from tracer.spans import Span, SpanEvent, SpanLink
 
@@ -33,6 +33,8 @@ _ITEMS = 100
 def value_of(value: Any) -> Any:
     """An ``AnyValue`` as plain data: bytes as base64, a number that is none as text."""
     kind = value.WhichOneof("value")
+    if kind == "string_value":
+        return value.string_value
     if kind == "array_value":
         return [value_of(item) for item in value.array_value.values]
     if kind == "kvlist_value":
@@ -64,7 +66,7 @@ def _time(nanos: int) -> str | None:
 
 def _flat(out: dict[str, Any], name: str, value: Any) -> None:
     """The first value of a name stays: ``a.b`` may be written twice, as an attribute and within the map ``a``."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for key, item in value.items():
             _flat(out, f"{name}.{key}", item)
         return
@@ -76,14 +78,30 @@ def _flat(out: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _shared(entry: Entry, out: dict[str, Any]) -> dict[str, Any]:
-    out = {name: value for name, value in out.items() if value not in (None, "")}
+    out = {name: value for name, value in out.items() if value is not None and value != ""}
     _flat(out, "attributes", attributes_of(entry.record.attributes))
-    _flat(out, "resource", attributes_of(entry.resource.attributes))
-    for name, value in (("scope.name", entry.scope.name), ("scope.version", entry.scope.version)):
-        if value:
-            out[name] = value
-    _flat(out, "scope.attributes", attributes_of(entry.scope.attributes))
+    out.update(_of_origin(entry.origin))
     return out
+
+
+def _of_origin(origin: Origin) -> dict[str, Any]:
+    fields: dict[str, Any] | None = origin.made.get("fields")
+    if fields is None:
+        fields = origin.made["fields"] = {}
+        _flat(fields, "resource", resource_of(origin))
+        for name, value in (("scope.name", origin.scope.name), ("scope.version", origin.scope.version)):
+            if value:
+                fields[name] = value
+        _flat(fields, "scope.attributes", attributes_of(origin.scope.attributes))
+    return fields
+
+
+def resource_of(origin: Origin) -> dict[str, Any]:
+    """The resource's attributes."""
+    found: dict[str, Any] | None = origin.made.get("resource")
+    if found is None:
+        found = origin.made["resource"] = attributes_of(origin.resource.attributes)
+    return found
 
 
 def span_fields(entry: Entry) -> dict[str, Any]:
@@ -144,7 +162,7 @@ def span_facts(entry: Entry) -> Span:
         error=span.status.code == 2,
         message=span.status.message,
         attributes=attributes_of(span.attributes),
-        resource=attributes_of(entry.resource.attributes),
+        resource=resource_of(entry.origin),
         events=[SpanEvent(e.name, e.time_unix_nano // 1000, attributes_of(e.attributes)) for e in span.events],
         links=[SpanLink(x.trace_id.hex(), x.span_id.hex(), attributes_of(x.attributes)) for x in span.links],
     )

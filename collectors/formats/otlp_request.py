@@ -33,20 +33,33 @@ _LISTS = {"traces": ("resourceSpans", "scopeSpans", "spans"), "logs": ("resource
 _KINDS: dict[str, type[Message]] = {"traces": Span, "logs": LogRecord}
 
 
+class Origin:
+    """What many records share; what is made of it once (``made``) serves them all."""
+
+    __slots__ = ("made", "resource", "scope")
+
+    def __init__(self, resource: Any, scope: Any) -> None:
+        self.resource, self.scope = resource, scope
+        self.made: dict[str, Any] = {}
+
+
 class Entry(NamedTuple):
     """A record of a request: a ``Span`` or a ``LogRecord`` of OTLP. ``number``: from 1, within the request."""
 
     number: int
     record: Any
-    resource: Resource
-    scope: InstrumentationScope
+    origin: Origin
 
     def excess(self) -> str:
         """Why it is too large to be looked at, "" where it is not."""
         for name in ("attributes", "events", "links"):
             if len(getattr(self.record, name, ())) > MAX_PARTS:
                 return f"more than {MAX_PARTS} {name} in one record"
-        return f"more than {MAX_PARTS} attributes of a resource" if len(self.resource.attributes) > MAX_PARTS else ""
+        return (
+            f"more than {MAX_PARTS} attributes of a resource"
+            if len(self.origin.resource.attributes) > MAX_PARTS
+            else ""
+        )
 
 
 class Unfit(ValueError):  # noqa: N818  (an `Invalid` of this package alone: a body that is no request)
@@ -106,9 +119,10 @@ def _numbered(request: Any, outer: str, inner: str, records: str) -> Iterator[En
     _bounded(sum(len(getattr(scope, records)) for _, scope in groups))
     number = 0
     for holder, scope in groups:
+        origin = Origin(holder.resource, scope.scope)
         for record in getattr(scope, records):
             number += 1
-            yield Entry(number, record, holder.resource, scope.scope)
+            yield Entry(number, record, origin)
 
 
 def _bounded(count: int) -> None:
@@ -139,11 +153,11 @@ def entries_of_json(document: Mapping[str, Any], signal: Signal) -> Iterator[Ent
     for holder in _listed(document, outer):
         resource = _told(Resource, holder.get("resource"))
         for group in _listed(holder, inner):
-            scope = _told(InstrumentationScope, group.get("scope"))
+            origin = Origin(resource, _told(InstrumentationScope, group.get("scope")))
             for record in _listed(group, records, of_objects=False):
                 number += 1
                 _bounded(number)
-                entry = _entry(number, record, signal, resource, scope)
+                entry = _entry(number, record, signal, origin)
                 yield (
                     entry
                     if isinstance(entry, Entry)
@@ -160,13 +174,13 @@ def _listed(holder: Mapping[str, Any], name: str, *, of_objects: bool = True) ->
     return found
 
 
-def _entry(number: int, record: Any, signal: Signal, resource: Any, scope: Any) -> Entry | str:
+def _entry(number: int, record: Any, signal: Signal, origin: Origin) -> Entry | str:
     """Or why it is none."""
     try:
-        for part in (resource, scope):
+        for part in (origin.resource, origin.scope):
             if isinstance(part, str):
                 raise ValueError(part)
-        return Entry(number, _message(_KINDS[signal], record), resource, scope)
+        return Entry(number, _message(_KINDS[signal], record), origin)
     except ValueError as error:
         return plain(f"not a record of OTLP: {error}")
 
