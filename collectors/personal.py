@@ -83,7 +83,7 @@ class Guard:
             return Cleared([dict(event) for event in events], Personal())
         given = list(events)
         personal = self.known(item, given) or Personal()
-        cleared = self._privacy.events(given, personal)
+        cleared = [self._privacy.applied(event, personal) for event in given]
         if personal and self._privacy.ring:
             for event, before in zip(cleared, given, strict=True):
                 if self._ids or self._is_digest(item, str(before["id"])):

@@ -32,6 +32,8 @@ REMOVED = "***"
 """Stands in texts and bytes where a value was taken out."""
 
 _MAX_DEPTH = 64
+_MOST_NAMES = 10_000
+_SCALARS = frozenset((str, int, float, bool, bytes, type(None)))
 
 
 @dataclass(slots=True)
@@ -82,6 +84,8 @@ class Privacy:
         self._keys = {name.casefold(): rule for name, rule in (keys or {}).items()}
         self._rules = {name.casefold(): rule for name, rule in (attributes or {}).items()} | self._keys
         self._normalise = {name.casefold(): way for name, way in (normalise or {}).items()}
+        # Names repeat, and finding a rule takes three times as long as a look into a dict.
+        self._asked: dict[bool, dict[str, str | None]] = {False: {}, True: {}}
         for name, rule in self._rules.items():
             if rule not in (HASH, REMOVE):
                 raise ValueError(f"{name}: pii is {HASH} or {REMOVE}, not {rule!r}")
@@ -92,9 +96,14 @@ class Privacy:
 
     def rule(self, name: str, *, key: bool = False) -> str | None:
         """``hash``, ``remove`` or None: what holds for an attribute or field of that name; with ``key``, for a key type."""
-        rules = self._keys if key else self._rules
-        name = name.casefold()
-        return rules.get(name) or rules.get(name.rpartition(".")[2])
+        found = self._asked[key].get(name, "")
+        if found != "":
+            return found
+        rules, folded = self._keys if key else self._rules, name.casefold()
+        found = rules.get(folded) or rules.get(folded.rpartition(".")[2])
+        if len(self._asked[key]) < _MOST_NAMES:
+            self._asked[key][name] = found
+        return found
 
     def to_hash(self, names: Iterable[str] | None = None) -> list[str]:
         """Those of ``names`` (None: of all rules) that are to be hashed, sorted."""
@@ -131,9 +140,10 @@ class Privacy:
         if not self._rules:
             return [dict(event) for event in given]
         known = self.found(given) if personal is None else self.found(given).joined(personal)
-        return [self._applied(event, known) for event in given]
+        return [self.applied(event, known) for event in given]
 
-    def _applied(self, event: Mapping[str, Any], known: Personal) -> dict[str, Any]:
+    def applied(self, event: Mapping[str, Any], known: Personal) -> dict[str, Any]:
+        """An event as it may be sent; ``known`` is all that is personal in its record, this event included. Raises `NoKey`."""
         applied = dict(event)
         keys, attributes = event.get("keys"), event.get("attributes")
         if isinstance(keys, Mapping):
@@ -209,7 +219,7 @@ class Privacy:
             for name, value in record.items():
                 if isinstance(name, str) and self.rule(name):
                     yield name, value
-                elif isinstance(value, (Mapping, list, tuple)):
+                elif type(value) not in _SCALARS and isinstance(value, (Mapping, list, tuple)):
                     yield from self._fields(value, known, depth - 1)
         elif isinstance(record, (list, tuple)):
             for value in record:

@@ -43,7 +43,11 @@ def holds(text: str, values: Iterable[str]) -> bool:
 
 def text_without(text: str, values: Mapping[str, str]) -> str:
     """``text`` with every value replaced, whatever its case."""
-    ordered = sorted(values, key=len, reverse=True)[:_MANY]
+    low = text.casefold()
+    there = [value for value in values if value.casefold() in low]
+    if not there:  # nearly always, and compiling takes ten times as long as looking
+        return text
+    ordered = sorted(there, key=len, reverse=True)[:_MANY]
     folded = {value.casefold(): values[value] for value in reversed(ordered)}
     joined = re.compile("|".join(_pattern(value).pattern for value in ordered), re.IGNORECASE)
     return joined.sub(lambda found: folded.get(found[0].casefold(), "***"), text)
