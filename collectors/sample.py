@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from collectors.formats.contract import Format
+from collectors.formats.contract import Format, Item
 from collectors.inputs.live import Placed
 from collectors.inputs.stream import Stream
 from collectors.personal import bytes_of
@@ -15,6 +15,8 @@ from collectors.reader import Reader
 from schemas.times import format_time
 
 _SHOWN = 200
+_CHUNKS = 256
+"""Of a sample of messages no more is read, in the pieces that it comes in: 16 MiB of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,19 @@ def _joined(values: dict[str, Any]) -> str:
 
 
 def try_sample(
-    reader: Reader, layout: Format, name: str, chunks: Iterable[bytes], now: int, limit: int
+    reader: Reader, layout: Format, name: str, chunks: Iterable[bytes], now: int, limit: int, spec: Any = None
 ) -> Iterator[Told]:
-    """What the records of one stream become, up to ``limit`` of them."""
-    for placed in islice(_items(Stream(layout), chunks), limit):
+    """What the records of one stream become, up to ``limit`` of them.
+
+    ``spec``: the input; one that is given messages, and no stream, says itself how a sample of them is read (``sample``).
+    """
+    own: Callable[[Format, bytes, int], list[Item]] | None = getattr(spec, "sample", None)
+    if own is None:
+        items = _items(Stream(layout), chunks)
+    else:
+        found = own(layout, b"".join(islice(chunks, _CHUNKS)), now)
+        items = (Placed(str(number), item) for number, item in enumerate(found))
+    for placed in islice(items, limit):
         output = reader.read("", placed, now)
         raw = bytes_of(placed.item)
         text = raw[:_SHOWN].decode("utf-8", "replace").splitlines()

@@ -7,8 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from collectors.formats.contract import Format, Item
+from collectors.formats.syslog import RECEIVED
 from collectors.inputs.kafka_live import KafkaLive
 from collectors.inputs.live import Context, LiveInput
+from collectors.inputs.sampled import message_or_lines
 from schemas.errors import Invalid
 from tracer.sinks.kafka_config import ENV, KafkaAddress, read_address
 
@@ -40,6 +43,10 @@ class KafkaInput(BaseModel):
 
     def open(self, context: Context) -> LiveInput:
         return KafkaLive(self, context)
+
+    def sample(self, layout: Format, data: bytes, now: int) -> list[Item]:
+        """A file as one message, or as one a line."""
+        return message_or_lines(layout, data, {RECEIVED: str(now)})
 
     def address(self, env: Mapping[str, str]) -> KafkaAddress:
         """Raises ``Invalid``."""

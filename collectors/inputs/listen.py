@@ -17,7 +17,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from collectors.collector import Duration
+from collectors.formats.contract import Format, Item
 from collectors.inputs.received import MAX_HELD, MAX_WAITING
+from collectors.inputs.sampled import message_or_lines
 from schemas.errors import Invalid
 from schemas.times import SECOND
 from tracer.errors import Unavailable
@@ -88,6 +90,10 @@ class Intake(Listening):
     patience: Annotated[Duration, Field(gt=0)] = 8 * SECOND
     retry_after: Annotated[Duration, Field(ge=SECOND)] = SECOND
     expect: Duration = 0
+
+    def sample(self, layout: Format, data: bytes, now: int) -> list[Item]:  # noqa: ARG002  (other inputs ask it)
+        """A file as one request, or as one a line."""
+        return message_or_lines(layout, data, {})
 
     @model_validator(mode="after")
     def _fits(self) -> Any:

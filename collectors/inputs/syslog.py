@@ -26,11 +26,13 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from collectors.collector import Duration
+from collectors.formats.contract import Format, Item
 from collectors.formats.syslog import PEER, RECEIVED
 from collectors.inputs.listen import Listening, Port, bound
 from collectors.inputs.live import Context, LiveInput, Parcel, Placed
 from collectors.inputs.received import Received
 from collectors.inputs.record import Unreadable
+from collectors.inputs.sampled import each_line
 from collectors.inputs.syslog_frames import Frame, Frames
 from schemas.times import MINUTE
 
@@ -60,6 +62,12 @@ class SyslogInput(Listening):
         if self.tls is not None and self.tcp is None:
             raise ValueError("tls needs tcp")
         return self
+
+    def sample(self, layout: Format, data: bytes, now: int) -> list[Item]:
+        """A file as what one sender sends now."""
+        frames = Frames(self.max_message)
+        lines = [frame.body for frame in (*frames.feed(data), *frames.feed(b"\n"))]
+        return each_line(layout, enumerate(lines, 1), {RECEIVED: str(now)})
 
     def open(self, context: Context) -> LiveInput:
         return SyslogLive(self, context)

@@ -135,7 +135,7 @@ def _tried(reader: Reader, file: CollectorFile, sample: Path, now: int, limit: i
 
 
 def _stream(reader: Reader, file: CollectorFile, name: str, stream: BinaryIO, now: int, limit: int) -> Iterator[Told]:
-    yield from try_sample(reader, file.format, name, iter(lambda: stream.read(65536), b""), now, limit)
+    yield from try_sample(reader, file.format, name, iter(lambda: stream.read(65536), b""), now, limit, file.input)
 
 
 def _show(told: list[Told], form: str) -> None:

@@ -22,6 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from collectors.collector_file import read_collector
 from collectors.formats.json import JsonFormat
 from collectors.inputs.http import HttpInput
 from collectors.inputs.kafka import KafkaInput
@@ -30,10 +31,13 @@ from collectors.inputs.otlp import OtlpInput
 from collectors.inputs.received import Received
 from collectors.inputs.record import Row
 from collectors.inputs.syslog import SyslogInput
+from collectors.reader import Reader
+from collectors.sample import try_sample
 from schemas.control import Marker
 from schemas.errors import Invalid
 from tests.collectors.receiving import context, until
 from tests.collectors.site import START, Site
+from tracer.privacy import Privacy
 
 OTLP = """\
 collector: otel
@@ -190,6 +194,36 @@ def test_a_file_that_is_wrong_says_where(site: Site) -> None:
     ):
         with pytest.raises(Invalid, match=told):
             begun(site, text)
+
+
+def test_samples_are_read_as_their_inputs_would_be_given_them(tmp_path: Path) -> None:
+    """A request over several lines is one; a topic's messages stand one a line; a syslog line has been received now."""
+    import json
+
+    from tests.collectors.test_format_otlp import request, span
+
+    order = [{"key": "order.id", "value": {"intValue": "7"}}]
+    pretty = json.dumps(request(span(attributes=order)), indent=2).encode()
+    plain = json.dumps(request(span(attributes=order))).encode()
+    kafka = (
+        "collector: k\ninput: {kafka: {url: 'kafka://h:1/', topics: t, group: g}}\n"
+        + OTLP.partition("\n")[2].partition("\n")[2]
+    )
+    lines = b"<14>Nov 20 08:00:00 web shop[7]: order=7\n26 <14>shop[7]: order=8 at=1\n\n<14>Nov 20 08:00:01 web shop: order=9"
+    syslog = SYSLOG.replace("times: epoch_us", "zone: UTC").replace("time: at", "time: syslog.time")
+    for text, data, orders in (
+        (OTLP, pretty, ["7"]),
+        (OTLP, plain + b"\n" + plain, ["7", "7"]),
+        (kafka, plain + b"\n\n" + plain, ["7", "7"]),
+        (syslog, lines, ["7", "9"]),
+    ):
+        path = tmp_path / "collector.yaml"
+        path.write_text(text)
+        file = read_collector(path)
+        told = list(try_sample(Reader(file, Privacy()), file.format, "s", [data], START, 10, file.input))
+        assert [event["keys"]["order"] for one in told for event in one.events] == orders
+    assert told[1].quarantined
+    assert [one.events[0]["time"] // 10**6 for one in told if one.events] == [1_795_161_600 + n for n in (0, 1)]
 
 
 @pytest.mark.parametrize("spec", [OtlpInput(http=0, grpc=None), HttpInput(port=0), SyslogInput(udp=0)])
