@@ -11,9 +11,12 @@ import pytest
 
 from pipeline.core.hearing import FOREVER
 from pipeline.store.contract import SourceRow
+from pipeline.work.diary import Diary
+from schemas.control import Hello, Marker
 from schemas.times import HOUR, MINUTE, SECOND, format_time
 from tests.answers.world import BEGIN, NOW, write_hearing
 from tests.cli.test_commands import World
+from tests.core.control_topic import S, Topic
 
 
 def row(source: str, state: str = "live", **more: Any) -> SourceRow:
@@ -116,3 +119,20 @@ def test_systems_alone_in_every_form(world: World) -> None:
     said = world.run("sources", "--systems").output
     assert "shop" in said
     assert "shop-1  live" not in said
+
+
+def test_what_the_fold_knows_is_written_down_and_shown() -> None:
+    """From control to the answer: one source falls silent, another vouches for nobody."""
+    world, topic = World(), Topic()
+    begin = BEGIN // S
+    topic.hello(begin, "shop-1", system="shop")
+    topic.marker(begin + 2, "shop-1", system="shop")
+    topic.write(begin + 3, Hello(source="otlp", epoch=1, systems=(), boot=BEGIN, since=BEGIN))
+    for at in range(4, 12, 2):
+        topic.write(begin + at, Marker(source="otlp", epoch=1, systems=(), through=BEGIN + at * S, sent=at))
+    Diary(world.memory).write(topic.fold, force=True)
+    found = asked(world)
+    assert found["shop-1"]["not_heard"] == [[format_time(BEGIN + 2 * S), None]]
+    assert found["shop-1"]["silent_since"] == found["shop"]["silent_since"] == format_time(BEGIN + 2 * S)
+    assert (found["otlp"]["state"], found["otlp"]["systems"], found["otlp"]["sent"]) == ("live", [], 10)
+    assert found["otlp"]["not_heard"] == []
