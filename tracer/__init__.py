@@ -98,7 +98,8 @@ def init(
         _log.warning("%s: nothing is reported: neither log nor LASTSEEN_LOG says where to", system)
         return
     try:
-        close(0.0)
+        close()
+        _check(system, privacy)
         settings = Settings(
             source=source or f"{system}@{socket.gethostname()}",
             systems=tuple(dict.fromkeys((system, *systems))),
@@ -119,6 +120,14 @@ def init(
         _agent.start()
     except Exception as error:
         _log.warning("%s: nothing is reported: %s", system, error)
+
+
+def _check(system: str, privacy: PrivacyRules | None) -> None:
+    """What lacks a key for hashing is set aside, event by event; it is better known at the start."""
+    try:
+        getattr(privacy, "require", lambda: None)()
+    except ValueError as error:
+        _log.warning("%s: %s", system, error)
 
 
 def _opener(log: str | Callable[[], Sink]) -> Callable[[], Sink]:

@@ -3,7 +3,8 @@
     provider.add_span_processor(SpanProcessor())          # beside the processor that exports to the tracing backend
 
 It reads spans and changes nothing in them; other processors and exporters of the provider are none of its business. Which spans say
-what is told in `tracer.spans`.
+what is told in `tracer.spans`. A span that the sampler drops is seen by no processor: where not all are sampled, say what matters
+with `tracer.step`, which asks no sampler.
 """
 
 from __future__ import annotations

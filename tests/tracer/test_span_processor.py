@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 from opentelemetry import baggage, context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
@@ -124,6 +127,40 @@ def test_the_backend_gets_what_it_got_before() -> None:
     with_ours, without = act(Service()), act(Service(instrumented=False))
     assert facts(with_ours) == facts(without)
     assert len(with_ours) == 2
+
+
+def test_spans_still_go_to_the_backend_over_otlp() -> None:
+    """A real exporter of the SDK, to a real port."""
+    got: list[ExportTraceServiceRequest] = []
+
+    class Backend(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append(ExportTraceServiceRequest.FromString(body))  # type: ignore[no-untyped-call]
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Backend)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    service = Service()
+    exporter = OTLPSpanExporter(f"http://127.0.0.1:{server.server_port}/v1/traces", timeout=5)
+    service.provider.add_span_processor(BatchSpanProcessor(exporter))
+    act(service)
+    service.provider.shutdown()
+    server.shutdown()
+    server.server_close()
+    names = [
+        span.name
+        for request in got
+        for each in request.resource_spans
+        for scope in each.scope_spans
+        for span in scope.spans
+    ]
+    assert sorted(names) == ["a", "b"]
+    assert {event["step"] for event in service.shop.events} == {"a", "paid", "x"}, "b has no key of its own"
 
 
 def test_nothing_that_goes_wrong_here_reaches_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
