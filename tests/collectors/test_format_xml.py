@@ -115,6 +115,11 @@ def test_what_is_malformed_is_one_unreadable_and_the_rest_goes_on() -> None:
     ]
 
 
+def test_a_record_is_found_though_what_is_above_it_could_not_be_read() -> None:
+    body = b"<a <Orders><Order id='1'/><Order id='2'/></Orders>"
+    assert said(XmlFormat(record="Orders/Order"), body)[1:] == [{"@id": "1"}, {"@id": "2"}]
+
+
 def test_a_document_that_ends_in_the_middle() -> None:
     assert said(XmlFormat(record="o"), b"<r><o>1</o><o>2</o") == [{"#text": "1"}, "the document ends in the middle"]
     assert said(XmlFormat(record="o"), b"<r><o>1</o>\n") == [{"#text": "1"}]
