@@ -4,9 +4,8 @@ A record of the stream is one interchange, so a position is always between two o
 blanks, an interchange without an end, and one that is too large are unreadable; reading goes on at the next ``ISA``, ``UNA`` or
 ``UNB`` that is a header for certain.
 
-pydifact (0.2.3) was tried: it takes a whole text, refuses tabs between segments, repairs wrong control numbers and counts silently,
-and knows no positions. badx12 and linuxforhealth-x12 have not been kept for years, or know claims only; pyx12 needs an
-implementation guide for each set.
+pydifact (0.2.3) was tried: it takes a whole text, refuses tabs between segments, passes wrong control numbers and counts, and knows
+no positions. badx12 (2018) and linuxforhealth-x12 (2022, health care only) are no longer kept; pyx12 is for HIPAA's sets.
 """
 
 from __future__ import annotations
