@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 from google.protobuf import json_format
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -30,7 +30,8 @@ MAX_PARTS = 10_000
 
 _IDS = frozenset(("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"))
 _LISTS = {"traces": ("resourceSpans", "scopeSpans", "spans"), "logs": ("resourceLogs", "scopeLogs", "logRecords")}
-_KINDS: dict[str, type[Message]] = {"traces": Span, "logs": LogRecord}
+_parse: Any = json_format.ParseDict
+_KINDS: dict[str, Any] = {"traces": Span, "logs": LogRecord}
 
 
 class Origin:
@@ -132,7 +133,7 @@ def _bounded(count: int) -> None:
 
 def signal_of_json(document: Mapping[str, Any]) -> Signal | None:
     """By its only field; None for what is no request."""
-    return next((signal for signal in ("traces", "logs") if _LISTS[signal][0] in document), None)  # type: ignore[return-value]
+    return next((signal for signal in ("traces", "logs") if _LISTS[signal][0] in document), None)
 
 
 def document_of(body: bytes | str) -> Mapping[str, Any]:
@@ -191,7 +192,7 @@ def _alone(record: Any, group: Mapping[str, Any], holder: Mapping[str, Any], sig
     return orjson.dumps({outer: [{**holder, inner: [{**group, records: [record]}]}]})
 
 
-def _told(kind: type[Message], value: Any) -> Message | str:
+def _told(kind: Any, value: Any) -> Any:
     """A part that many records share, or why it cannot be read: that is said for each of them."""
     try:
         return _message(kind, {} if value is None else value)
@@ -199,12 +200,12 @@ def _told(kind: type[Message], value: Any) -> Message | str:
         return f"{kind.DESCRIPTOR.name.lower()}: {error}"
 
 
-def _message(kind: type[Message], value: Any) -> Message:
+def _message(kind: Any, value: Any) -> Any:
     """Raises ``ValueError``."""
     if not isinstance(value, dict):
         raise ValueError("no object")
     try:
-        return json_format.ParseDict(_with_ids(value), kind(), ignore_unknown_fields=True, max_recursion_depth=64)
+        return _parse(_with_ids(value), kind(), ignore_unknown_fields=True, max_recursion_depth=64)
     except (json_format.ParseError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError(str(error)) from None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from google.protobuf.message import Message
+from typing import Any
+
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -24,8 +25,8 @@ def whole(items: list[Item], body: bytes) -> str:
     return ""
 
 
-def partial(items: list[Item], signal: Signal) -> Message:
-    """The response: how many records were rejected, and why the first."""
+def partial(items: list[Item], signal: Signal) -> Any:
+    """The response, a message of protobuf: how many records were rejected, and why the first."""
     rejected = [item for item in items if isinstance(item, Unreadable)]
     reason = rejected[0].reason if rejected else ""
     if signal == "traces":

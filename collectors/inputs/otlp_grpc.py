@@ -13,16 +13,13 @@ from concurrent import futures
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
-from google.rpc.code_pb2 import UNAVAILABLE
-from google.rpc.error_details_pb2 import RetryInfo
-from google.rpc.status_pb2 import Status
+import grpc as untyped
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from collectors.formats.otlp import OtlpFormat
 from collectors.formats.otlp_request import Signal
-from collectors.inputs.listen import allowed
+from collectors.inputs.listen import allowed, bound
 from collectors.inputs.otlp_answers import decoded, partial, whole
 from collectors.inputs.received import Received, identity_of, places
 from tracer.errors import Unavailable
@@ -30,6 +27,12 @@ from tracer.errors import Unavailable
 if TYPE_CHECKING:
     from collectors.inputs.otlp import OtlpInput
 
+# Neither gRPC nor what protobuf generates has types.
+grpc: Any = untyped
+_any: Any = any_pb2
+_duration: Any = duration_pb2
+_details: Any = error_details_pb2
+_status: Any = status_pb2
 _SERVICES: tuple[tuple[str, Signal], ...] = (
     ("opentelemetry.proto.collector.trace.v1.TraceService", "traces"),
     ("opentelemetry.proto.collector.logs.v1.LogsService", "logs"),
@@ -65,11 +68,17 @@ class GrpcServer:
         for service, signal in _SERVICES:
             method = grpc.stream_unary_rpc_method_handler(self._handler(signal))
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": method}),))
-        self.port = self._bind(base)
+        try:
+            self.port = self._bind(base)
+        except BaseException:
+            self._watch.close()
+            raise
         self._server.start()
 
     def _bind(self, base: Path) -> int:
         spec, host = self._spec, self._spec.host
+        if spec.grpc:
+            bound(host, spec.grpc).close()  # gRPC would tell the terminal, in its own words, that a port is taken
         address = f"[{host}]:{spec.grpc}" if ":" in host else f"{host}:{spec.grpc}"
         try:
             if spec.tls is None:
@@ -81,7 +90,6 @@ class GrpcServer:
             )
             return int(self._server.add_secure_port(address, credentials))
         except RuntimeError:
-            self._watch.close()
             raise Unavailable(f"cannot listen at {address}: it is taken, or not this machine's") from None
 
     def close(self) -> None:
@@ -89,20 +97,20 @@ class GrpcServer:
         self._watch.close()
 
     def _handler(self, signal: Signal) -> Any:
-        def export(messages: Any, context: grpc.ServicerContext) -> bytes:
+        def export(messages: Any, context: Any) -> bytes:
             shown = dict(context.invocation_metadata()).get("authorization")
             if not allowed(self._token, shown if isinstance(shown, str) else None):
                 self._received.refused("no token, or a wrong one")
                 context.abort(grpc.StatusCode.UNAUTHENTICATED, "show the token as authorization: Bearer")
             with self._watch.over(context):
-                body = next(messages, None)
+                body: bytes | None = next(messages, None)
             if body is None:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a call without a message")
-            return self._export(body, signal, context)
+            return self._export(body or b"", signal, context)
 
         return export
 
-    def _export(self, body: bytes, signal: Signal, context: grpc.ServicerContext) -> bytes:
+    def _export(self, body: bytes, signal: Signal, context: Any) -> bytes:
         if not self._received.has_room():
             self._received.blocked()
             self._come_again(context, "the collector is full")
@@ -127,15 +135,16 @@ class GrpcServer:
         if unreadable := whole(items, body):
             self._received.refused("unreadable")
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, unreadable)
-        return partial(items, signal).SerializeToString()
+        told: bytes = partial(items, signal).SerializeToString()
+        return told
 
-    def _come_again(self, context: grpc.ServicerContext, reason: str) -> None:
+    def _come_again(self, context: Any, reason: str) -> None:
         """UNAVAILABLE with when: in the rich status, and as the Python SDK reads it, in a trailer of its own."""
         self._received.refused(reason)
-        wait = RetryInfo(retry_delay=Duration(seconds=self._spec.retry_after // 1_000_000))
-        detail = AnyMessage()
+        wait = _details.RetryInfo(retry_delay=_duration.Duration(seconds=self._spec.retry_after // 1_000_000))
+        detail = _any.Any()
         detail.Pack(wait)
-        status = Status(code=UNAVAILABLE, message=reason, details=[detail])
+        status = _status.Status(code=code_pb2.UNAVAILABLE, message=reason, details=[detail])
         context.set_trailing_metadata((
             ("grpc-status-details-bin", status.SerializeToString()),
             ("google.rpc.retryinfo-bin", wait.SerializeToString()),

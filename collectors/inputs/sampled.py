@@ -11,7 +11,7 @@ from collectors.inputs.record import Unreadable
 def message_or_lines(layout: Format, data: bytes, headers: Mapping[str, str]) -> list[Item]:
     """One message; where it is none as a whole, one a line, as topics are dumped. Empty lines are none."""
     items = layout.message(data, headers)
-    if any(not isinstance(item, Unreadable) for item in items) or b"\n" not in data.strip():
+    if not all(isinstance(item, Unreadable) for item in items) or not items or b"\n" not in data.strip():
         return items
     return each_line(layout, enumerate(data.splitlines(), 1), headers)
 

@@ -213,6 +213,7 @@ def test_samples_are_read_as_their_inputs_would_be_given_them(tmp_path: Path) ->
     syslog = SYSLOG.replace("times: epoch_us", "zone: UTC").replace("time: at", "time: syslog.time")
     for text, data, orders in (
         (OTLP, pretty, ["7"]),
+        (OTLP, pretty.replace(b"order.id", b"other"), []),
         (OTLP, plain + b"\n" + plain, ["7", "7"]),
         (kafka, plain + b"\n\n" + plain, ["7", "7"]),
         (syslog, lines, ["7", "9"]),
