@@ -33,6 +33,7 @@ from collectors.inputs.kafka_offsets import Share
 from collectors.inputs.live import Parcel
 from schemas.errors import Invalid
 from tests.collectors.receiving import context, event, fields, looping, until
+from tests.collectors.site import Site
 from tracer.errors import Unavailable
 
 PARTITIONS = 3
@@ -324,6 +325,40 @@ def test_forms_in_which_others_write(topic: Topic) -> None:
     }  # fmt: skip
     assert {placed.place.partition(".")[0] for placed in rows} == {"0", "1", "2", "3", "4", "6"}
     assert len({placed.place for placed in rows}) == len(rows)
+
+
+def test_within_a_collector(topic: Topic, tmp_path: Path) -> None:
+    """Read twice, by another group: the same events under the same ids; committed is what the log has."""
+    topic.write(30)
+    text = (
+        f"collector: shop\ninput: {{kafka: {{url: 'kafka://{topic.address}/', topics: {topic.name}, group: {topic.group}}}}}\n"
+        "format: json\nevents:\n"
+        "  - {system: shop, step: placed, time: kafka.time, keys: {order: order}}\n"
+    )
+    site = Site(tmp_path, text)
+    site.begin()
+    site.broker.hold_acks = True
+    until(lambda: stepped(site, 30))
+    assert [offset or 0 for offset in topic.committed()] == [0, 0, 0]
+    first = set(site.events())
+    site.kill()
+    site.broker.hold_acks = False
+    site.begin()
+    until(lambda: stepped(site, 60))
+    until(lambda: stepped(site, 60) and topic.committed() == [10, 10, 10])
+    site.stop()
+    site.path.write_text(text.replace(topic.group, "another"))
+    site.begin()
+    until(lambda: stepped(site, 90))
+    site.kill()
+    assert set(site.events()) == first
+    assert len(first) == 30
+    assert not site.quarantined()
+
+
+def stepped(site: Site, sent: int) -> bool:
+    site.steps(1, apart=100_000)
+    return len(site.observed()) >= sent
 
 
 def test_addresses_are_closed_by_default() -> None:
