@@ -239,6 +239,7 @@ class Collecting:
                 self._fail(Invalid(str(error)))
                 return worked
             underway.epoch, underway.last = self._emitter.epoch, self._emitter.taken
+            underway.parcel.items = []  # what was read is not kept until it is acknowledged
             self._pending.append(underway)
             self._todo.popleft()
             self._items = None

@@ -67,6 +67,9 @@ class World:
     def control(self) -> list[Control]:
         return [decode_control(record.value) for record in self.records(CONTROL)]
 
+    def markers(self) -> list[Marker]:
+        return [record for record in self.control() if isinstance(record, Marker)]
+
     def events(self) -> dict[str, Observed]:
         """What a worker reads, by id."""
         return {event.id: event for record in self.records() for event in events_of(record)}
@@ -423,3 +426,39 @@ def test_through_a_file(tmp_path: Path, make: Callable[[Path], str]) -> None:
     emitter.goodbye()
     assert emitter.marker()["sent"] == 1000
     assert emitter.marker()["through"] == now[0]
+
+
+def test_a_hold_is_not_passed_until_it_is_lifted() -> None:
+    """For who reads what others wrote: what is written and not read yet cannot be vouched for."""
+    world = World()
+    world.emitter.hold = BOOT + 5
+    for _ in range(3):
+        world.pass_time(3 * SECOND)
+    assert {marker.through for marker in world.markers()} == {BOOT + 5}
+    assert world.emitter.told == BOOT + 5
+    world.emitter.hold = world.now + SECOND  # of a clock that is ahead: never beyond now
+    world.pass_time(3 * SECOND)
+    assert world.markers()[-1].through <= world.now
+    world.emitter.hold = None
+    world.pass_time(3 * SECOND)
+    assert world.markers()[-1].through == world.now == world.emitter.told
+
+
+def test_a_source_that_vouches_for_nobody_is_counted() -> None:
+    world = World()
+    world.emitter.systems = ()
+    world.emit()
+    world.pass_time(3 * SECOND)
+    world.pass_time(3 * SECOND)
+    marker = world.markers()[-1]
+    assert (marker.systems, marker.sent, marker.accounted) == ((), 1, 1)
+
+
+def test_room_ends_before_anything_waits() -> None:
+    world = World(limits=Limits(queue_events=2), block=True)
+    world.log.broker.hold_acks = True
+    world.emit()
+    assert world.emitter.room
+    world.emit()
+    assert not world.emitter.room
+    assert (world.emitter.taken, world.emitter.accounted) == (2, 0)

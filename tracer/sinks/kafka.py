@@ -156,5 +156,11 @@ class KafkaSink:
         self._producer._closed = True
 
     def close(self) -> None:
-        self._producer.close(timeout=5)
+        try:
+            self._producer.close(timeout=5)
+        except kafka_errors.KafkaTimeoutError:
+            # Its flush gave up before anything was closed: without what is under way there is nothing to wait for.
+            self._producer._sender.force_close()
+            self._producer._sender.join(5)
+            self._producer.close(timeout=0)
         self.poll()
