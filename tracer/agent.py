@@ -86,6 +86,7 @@ class _Run:
         self.sender: Sender | None = None
         self.locks: list[Lock] = []
         self.shed = 0
+        self.in_hand = 0
 
     def take_dropped(self) -> int:
         """How many were dropped since the last time. The counter is only ever stepped, here too, which needs no lock."""
@@ -158,14 +159,15 @@ class Agent:
         return run.sender is not None and run.sender.done
 
     def stats(self) -> dict[str, int]:
-        """Events ``queued`` (not numbered yet), ``waiting`` (numbered, not under way), ``unacknowledged``, ``shed``; and bytes
-        that are ``spooled``."""
+        """Events ``queued`` (not numbered yet), ``unacknowledged`` (numbered), ``waiting`` (of these not under way), ``shed``; and
+        bytes that are ``spooled``. Looked at in the order in which an event goes: none is passed over."""
         run = self._run
+        queued = len(run.queue) + run.in_hand
         outbox, relay = run.outbox, run.sender and run.sender.relay
         return {
-            "queued": len(run.queue),
+            "queued": queued,
             "waiting": outbox.waiting if outbox else 0,
-            "unacknowledged": relay.taken - relay.accounted if relay else 0,
+            "unacknowledged": max(0, outbox.number - (relay.accounted if relay else 0)) if outbox else 0,
             "shed": run.shed,
             "spooled": outbox.spool.size if outbox and outbox.spool else 0,
         }
@@ -249,11 +251,12 @@ class Agent:
         known = self.settings.clock()
         left = len(run.queue)
         while True:
+            run.in_hand = min(left, DRAIN)
             taken = [run.queue.popleft() for _ in range(min(left, DRAIN))]
             left -= len(taken)
             handed = [event for event in taken if event is not None]
             outbox.put(handed, run.take_dropped(), known if not left else 0)
-            run.shed = outbox.shed
+            run.in_hand, run.shed = 0, outbox.shed
             if not left:
                 return
 

@@ -178,6 +178,17 @@ class Outbox:
                 self._choked = None
 
     @property
+    def empty(self) -> bool:
+        """Everything that was numbered is taken; what was shed, too."""
+        with self._lock:
+            return not (self._entries or self._spilled)
+
+    @property
+    def number(self) -> int:
+        """The last number that was given under this epoch."""
+        return self._number
+
+    @property
     def horizon(self) -> int:
         """Everything that became known before this time (microseconds) was taken."""
         with self._lock:

@@ -122,7 +122,7 @@ class Sender:
         if self.relay is None:
             self.relay = self._new_relay(sink)
         self._pass_on(self.relay)
-        if self._stopping.is_set() and not self._pending and not self.outbox.waiting:
+        if self._stopping.is_set() and not self._pending and self.outbox.empty:
             self._end(self.relay)
 
     def _send_left(self, left: Left, sink: Sink) -> None:

@@ -22,12 +22,12 @@ def say(*what: object) -> None:
 
 
 def until_spooled(waiting: int) -> None:
-    while tracer.stats()["queued"] or tracer.stats()["waiting"] + tracer.stats()["unacknowledged"] < waiting:
+    while tracer.stats()["queued"] or tracer.stats()["unacknowledged"] < waiting:
         time.sleep(0.01)
 
 
 def until_sent() -> None:
-    while any(tracer.stats()[name] for name in ("queued", "waiting", "unacknowledged")):
+    while any(tracer.stats()[name] for name in ("queued", "unacknowledged")):
         time.sleep(0.01)
 
 

@@ -282,3 +282,14 @@ def test_no_epoch_begins_while_something_is_numbered_under_the_old_one() -> None
     assert outbox.renew(BOOT + 3)
     outbox.put([Handed("order:1", b'{"id":"e2"')], 0, BOOT + 4)
     assert [(entry.number, entry.line) for entry in outbox.take(10)] == [(1, b'{"id":"e2","seq":1}')]
+
+
+def test_what_was_shed_last_is_told_before_the_goodbye() -> None:
+    with world(window=3_000, spooled=False) as made:
+        made.now += SECOND
+        made.put(8)
+        made.turn()
+        made.put(30)
+        found = made.end()
+    assert sum(said.sent for said in found.last().values()) == 38
+    assert sum(said.shed for said in found.last().values()) == 38 - len(found.ids) > 0
