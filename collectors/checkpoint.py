@@ -120,22 +120,3 @@ def _flush(folder: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
-
-
-class Forgetful:
-    """Positions that nothing keeps: for a try, and for tests."""
-
-    def __init__(self) -> None:
-        self._streams: dict[str, Mapping[str, Any]] = {}
-
-    def get(self, stream: str) -> Mapping[str, Any] | None:
-        return self._streams.get(stream)
-
-    def all(self) -> Mapping[str, Mapping[str, Any]]:
-        return dict(self._streams)
-
-    def put(self, stream: str, position: Mapping[str, Any]) -> None:
-        self._streams[stream] = position
-
-    def drop(self, stream: str) -> None:
-        self._streams.pop(stream, None)

@@ -25,6 +25,7 @@ JOBS = {
     "lookup": ("reading", "lookups"),
     "report": ("reading", "report"),
     "tracer": ("tracer_cost", "cost"),
+    "collect": ("collect", "measure"),
 }
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.work.policy import Policy
-from tests.bench import peers, tracer_cost
+from tests.bench import collect, peers, tracer_cost
 from tests.bench.table import Part, median, number
 
 Figures = dict[str, float]
@@ -317,5 +317,5 @@ def report(run: Run) -> list[Part]:
 # The report comes before the writer of the lookups: a worker judges again what it takes over, and then nothing is missing.
 PARTS: dict[str, Callable[[Run], list[Part]]] = {
     "raw": raw, "w1": w1, "w2": w2, "peers": peer, "w3": w3, "deadline": deadline, "restart": restart, "memory": memory,
-    "report": report, "lookup": lookup, "tracer": tracer_cost.part,
+    "report": report, "lookup": lookup, "tracer": tracer_cost.part, "collect": collect.part,
 }  # fmt: skip

@@ -27,9 +27,10 @@ def test_what_the_database_made_is_what_a_worker_would_have_written(tmp_path: Pa
     assert made["started"] > 0
 
 
-@pytest.mark.parametrize("name", ["raw", "w1", "w2", "w3", "restart", "deadline", "memory", "tracer"])
+@pytest.mark.parametrize("name", ["raw", "w1", "w2", "w3", "restart", "deadline", "memory", "tracer", "collect"])
 def test_every_part_makes_its_table(name: str, kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.bench.tracer_cost.TIMES", 20)
+    monkeypatch.setattr("tests.bench.collect.LINES", 50)
     for what, size in (("W3_EVENTS", 60), ("DUE", 5), ("WEIGHED", 100), ("LOOKUPS", 5), ("FEW", 50)):
         monkeypatch.setattr(parts, what, size)
     broker = kafka.removeprefix("kafka://").partition("/")[0]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from collectors.inputs import stdin
 from schemas.control import Marker
 from tests.collectors.site import COLLECTOR, START, Site
 
@@ -38,7 +37,7 @@ class Pipe:
 @pytest.fixture
 def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe]:
     made = Pipe()
-    monkeypatch.setattr(stdin.sys, "stdin", made)
+    monkeypatch.setattr("sys.stdin", made)
     yield made
     made.close()
     os.close(made.read)
@@ -74,7 +73,7 @@ def test_what_is_piped_again_is_the_same(tmp_path: Path, pipe: Pipe, monkeypatch
     site.until_done()
     site.stop()
     again = Pipe()
-    monkeypatch.setattr(stdin.sys, "stdin", again)
+    monkeypatch.setattr("sys.stdin", again)
     again.lines(1, 22)
     again.close()
     site.begin(once=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collectors.inputs.growing_table import LiveTable
 from schemas.control import Marker
 from schemas.errors import Invalid
 from tests.collectors.site import START, Site
@@ -127,8 +128,10 @@ def test_a_database_that_is_away_is_waited_for(tmp_path: Path) -> None:
     site.steps(2)
     held = sqlite3.connect(tmp_path / "shop.sqlite", isolation_level=None)
     held.execute("BEGIN EXCLUSIVE")
-    live = site.collecting._live  # type: ignore[union-attr]
-    live._engine.dispose()  # type: ignore[attr-defined]
+    assert site.collecting is not None
+    live = site.collecting._live
+    assert isinstance(live, LiveTable)
+    live._engine.dispose()
     with pytest.raises(Unavailable):
         live.poll(0)
     held.execute("ROLLBACK")
