@@ -256,6 +256,22 @@ def test_a_file_that_is_missing_holds_back_what_is_vouched_for(tmp_path: Path) -
     assert site.orders() == numbers((1, 3))
 
 
+def test_a_backlog_is_not_vouched_for_before_it_is_read(site: Site) -> None:
+    """More than one round reads."""
+    text = "".join(json.dumps({"at": START + n, "order": str(n), "note": "x" * 8000}) + "\n" for n in range(400))
+    append(log_of(site), text)
+    site.begin()
+    rounds = 0
+    while len(site.orders()) < 400:
+        site.steps(1)
+        rounds += 1
+        if len(site.orders()) < 400:
+            assert {marker.through for marker in site.said(Marker)} <= {site.hellos[0].since}
+    assert rounds > 2
+    site.steps(3)
+    assert site.said(Marker)[-1].through > START + SECOND
+
+
 def test_a_record_of_several_lines_does_not_wait_for_the_next_for_ever(tmp_path: Path) -> None:
     text = COLLECTOR.replace(
         "format: json",
@@ -364,3 +380,19 @@ def test_a_position_that_is_none_is_left(data: dict[str, Any]) -> None:
 def test_a_name_that_is_too_high_up_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="is not followed"):
         Site(tmp_path, COLLECTOR.replace("logs/app.log*", "../../etc/passwd")).begin()
+
+
+def test_a_log_that_says_nothing_yet_is_heard(site: Site) -> None:
+    """An empty file was read to its end: the system is silent, not its telemetry; however long, and it goes on being read."""
+    append(log_of(site), "")
+    collecting = site.begin()
+    for _ in range(3):
+        site.now += 10 * MINUTE
+        collecting.step()
+        through = collecting._live.through()
+        assert through is not None
+        assert through > site.now - SECOND
+    append(log_of(site), lines(1, 3))
+    site.now += 10 * SECOND
+    site.steps(4)
+    assert site.orders() == numbers((1, 3))
