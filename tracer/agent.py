@@ -87,6 +87,7 @@ class _Run:
         self.locks: list[Lock] = []
         self.shed = 0
         self.in_hand = 0
+        self.held = False
 
     def take_dropped(self) -> int:
         """How many were dropped since the last time. The counter is only ever stepped, here too, which needs no lock."""
@@ -273,6 +274,18 @@ class Agent:
         with suppress(Exception):
             self.close()
 
+    def _before_fork(self) -> None:
+        sender = self._run.sender
+        with suppress(Exception):
+            self._run.held = sender is not None and sender.before_fork()
+
+    def _after_fork(self) -> None:
+        """In the parent: the sender goes on."""
+        run = self._run
+        if run.held and run.sender is not None:
+            run.held = False
+            run.sender.at_work.release()
+
     def _forked(self) -> None:
         """In the child: its parent's locks, files and connections are left alone, and kept, so that nothing closes them."""
         run, self._run, self._child = self._run, _Run(), True
@@ -291,10 +304,17 @@ _AGENTS: weakref.WeakSet[Agent] = weakref.WeakSet()
 _INHERITED: list[Any] = []
 
 
-def _after_fork() -> None:
-    for agent in list(_AGENTS):
-        agent._forked()
+def _each(work: Callable[[Agent], None]) -> Callable[[], None]:
+    def all_of_them() -> None:
+        for agent in list(_AGENTS):
+            work(agent)
+
+    return all_of_them
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_each(Agent._before_fork),
+        after_in_parent=_each(Agent._after_fork),
+        after_in_child=_each(Agent._forked),
+    )

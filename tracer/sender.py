@@ -56,6 +56,7 @@ class Sender:
         open_sink: makes a sink; raises `Unavailable` (asked again) or ValueError (said, and asked again).
         clock: microseconds since 1970 UTC.
         left: of earlier processes. ``sent`` is called with what is still left when one of them is sent.
+        at_work: held during each turn.
         opened: called when a sink was opened.
     """
 
@@ -69,6 +70,7 @@ class Sender:
     sink: Sink | None = None
     relay: Relay | None = None
     done: bool = False
+    at_work: threading.Lock = field(default_factory=threading.Lock)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _until: float = 0.0
     _pause: float = BEAT
@@ -88,7 +90,8 @@ class Sender:
         while not self.done:
             pause = BEAT
             try:
-                self._turn()
+                with self.at_work:
+                    self._turn()
                 self._pause = BEAT
             except (Unavailable, ValueError) as error:
                 self._say(error)
@@ -177,6 +180,13 @@ class Sender:
         relay.hold, relay.delay = self.outbox.horizon, 0
         relay.goodbye("open", timeout=max(0.1, self._until - time.monotonic()))
         self.done = True
+
+    def before_fork(self, patience: float = 1.0) -> bool:
+        """Let go of a sink that must not be open while the process forks; True where `at_work` is to be released afterwards."""
+        if getattr(self.sink, "survives_fork", True) or not self.at_work.acquire(timeout=patience):
+            return False
+        self._close()
+        return True
 
     def _close(self) -> None:
         """The next turn opens it anew."""

@@ -87,7 +87,7 @@ NAMES = st.one_of(st.sampled_from(["order", "payment"]), st.text(max_size=120))
 MAPS = st.one_of(HOSTILE, st.dictionaries(st.one_of(NAMES, st.integers(), st.none()), ANY, max_size=40))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(step=ANY, phase=ANY, keys=MAPS, attributes=MAPS, error=ANY, peer=ANY, system=ANY, time=st.one_of(st.none(), ANY))
 @example(
     "placed",
@@ -115,7 +115,7 @@ def test_whatever_is_reported_is_sent_or_set_aside(
         assert shop.reporter.refused == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(keys=MAPS, name=ANY, more=MAPS, value=ANY)
 def test_a_transaction_takes_anything(keys: Any, name: Any, more: Any, value: Any) -> None:
     """And the caller's own error comes out as it went in."""

@@ -31,7 +31,7 @@ KEYS = st.dictionaries(st.from_regex(r"[a-z][a-z0-9_.-]{0,20}", fullmatch=True),
 OCTETS = re.compile(r"[!#-+\--:<-\[\]-~]*")
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(keys=KEYS, kafka=st.booleans())
 def test_what_was_written_is_read(keys: Any, kafka: bool) -> None:
     carrier: Any = [("other", b"1")] if kafka else {"Other": "1"}
@@ -45,7 +45,7 @@ def test_what_was_written_is_read(keys: Any, kafka: bool) -> None:
     assert set(headers) == {"baggage", "traceparent", "tracestate"}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(keys=KEYS)
 def test_values_are_percent_encoded(keys: Any) -> None:
     """By the recommendation, not as web forms are: every value is made of baggage-octets, and a space is %20."""
@@ -58,7 +58,7 @@ def test_values_are_percent_encoded(keys: Any) -> None:
         assert quote(keys[name.removeprefix("lastseen.key.")], safe="-_.~").lower() == value.lower()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(keys=KEYS)
 def test_other_languages_headers_are_read(keys: Any) -> None:
     """Only what must be is encoded, a plus sign stands for itself, entries have properties and spaces around them."""
@@ -73,7 +73,7 @@ def test_other_languages_headers_are_read(keys: Any) -> None:
     parent=st.text(max_size=60),
     carrier=st.one_of(st.none(), st.integers(), st.dictionaries(st.text(max_size=12), st.integers(), max_size=3)),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_hostile_headers_never_raise(header: str, parent: str, carrier: Any) -> None:
     for made in ({"baggage": header, "traceparent": parent}, [("baggage", header.encode("utf-8", "replace"))], carrier):
         found = extract({} if made is None else made)

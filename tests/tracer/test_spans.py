@@ -232,7 +232,7 @@ MAPS = st.dictionaries(NAMES, VALUES, max_size=8)
 HEX = st.text("0123456789abcdef", min_size=16, max_size=32)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(
     name=st.text(max_size=200),
     kind=st.sampled_from(["internal", "server", "client", "producer", "consumer"]),

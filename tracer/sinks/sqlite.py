@@ -29,7 +29,14 @@ BATCH = 500
 
 
 class SqliteSink:
-    """Appends to the file. ``clock``: the append clock, microseconds since the Unix epoch."""
+    """Appends to the file. ``clock``: the append clock, microseconds since the Unix epoch.
+
+    Attributes:
+        survives_fork: False: SQLite's notes of which locks are held are copied into a child, which does not hold them. It must be
+            closed before the process forks, lest the child's own connection trusts them.
+    """
+
+    survives_fork = False
 
     def __init__(self, path: Path, clock: Callable[[], int] = wall_clock, synchronous: str = "full"):
         self.path = path
