@@ -9,20 +9,18 @@ cut off begins anew. A last line without its end waits as long as the file may g
 
 from __future__ import annotations
 
-import glob
 import os
 import time
 from collections import deque
 from collections.abc import Iterator
-from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from collectors.inputs.file_content import Content, Cut, Damaged, open_file
 from collectors.inputs.file_positions import FilePositions
+from collectors.inputs.file_search import PathPattern, beside, found, several
 from collectors.inputs.file_tail import Tail
 from collectors.inputs.live import Context, Parcel, Placed
 from schemas.errors import Invalid
@@ -34,21 +32,6 @@ _BUDGET = 16  # chunks of a poll
 _RESCAN = SECOND  # µs, while there is a backlog
 _LEAVING = MINUTE  # µs without a byte after which a file that lost its name is done
 _AWAKE = 200  # files that are held open although nothing comes
-
-
-def _path(text: str) -> str:
-    if ".." in Path(text).parts:
-        raise ValueError("`..` is not followed; write the folder itself")
-    if "\0" in text:
-        raise ValueError("contains NUL")
-    return text
-
-
-def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-PathPattern = Annotated[str, AfterValidator(_path), Field(min_length=1, max_length=1000)]
 
 
 class FileInput(BaseModel):
@@ -63,8 +46,8 @@ class FileInput(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     vouches: ClassVar[bool] = True
 
-    paths: Annotated[tuple[PathPattern, ...], BeforeValidator(_several), Field(min_length=1, max_length=100)]
-    exclude: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    paths: Annotated[tuple[PathPattern, ...], BeforeValidator(several), Field(min_length=1, max_length=100)]
+    exclude: Annotated[tuple[str, ...], BeforeValidator(several)] = ()
     folder: PathPattern | None = None
     quiet: Duration = 5 * SECOND
     torn_after: Duration = 5 * MINUTE
@@ -130,7 +113,7 @@ class LiveFiles:
         if self._context.once and self._begun:
             return
         before, self._troubled, seen = self._scanned, False, set()
-        for path, folder in self._found():
+        for path, folder in found(self._spec, self._context.base, self._trouble):
             try:
                 status = path.stat()
                 identity = (status.st_dev, status.st_ino)
@@ -155,26 +138,6 @@ class LiveFiles:
             self._look_for_rest(now)
         self._scanned, self._begun = now, True
         self._positions.prune(now, seen)
-
-    def _found(self) -> Iterator[tuple[Path, Path]]:
-        """Paths and the folders that confine them, the longest unwritten first, so that what was rotated comes first."""
-        base = self._context.base
-        found: dict[Path, Path] = {}
-        for pattern in self._spec.paths:
-            place = base / pattern
-            folder = (base / self._spec.folder if self._spec.folder else _fixed(place)).resolve()
-            if not glob.has_magic(str(place)):
-                if not place.exists():
-                    self._trouble(f"{place}: there is no such file")
-                    continue
-                found.setdefault(place, folder)
-                continue
-            for text in glob.iglob(str(place), recursive=True):
-                path = Path(text)
-                if not path.is_dir():
-                    found.setdefault(path, folder)
-        kept = [path for path in found if not any(fnmatch(path.name, pattern) for pattern in self._spec.exclude)]
-        return iter(sorted(((path, found[path]) for path in kept), key=lambda pair: _written(pair[0])))
 
     def _see(
         self, identity: tuple[int, int], path: Path, folder: Path, status: os.stat_result, now: int, before: int | None
@@ -221,7 +184,7 @@ class LiveFiles:
         """What was renamed or copied out of the paths' sight while nobody looked, or just before it was cut off: beside it."""
         for key, position in list(self._unfinished.items()):
             place = Path(position.path)
-            for path in _beside(place):
+            for path in beside(place):
                 try:
                     status = path.stat()
                     if (status.st_dev, status.st_ino) in self._tails or path.is_symlink():
@@ -297,7 +260,8 @@ class LiveFiles:
             tail.leaving is not None and now - max(tail.leaving, tail.moved) >= _LEAVING
         )
         items: list[Placed] = []
-        if self._context.once or (torn and (tail.held or tail.leaving is not None or tail.content.kind != "plain")):
+        unsure = tail.content.kind != "plain" and not tail.empty
+        if self._context.once or (torn and (tail.held or tail.leaving is not None or unsure)):
             incomplete = tail.content.kind not in ("plain", "") and not tail.content.complete
             items = tail.damaged(f"the {tail.content.kind} file ends in the middle") if incomplete else tail.end()
             yield self._parcel(tail, items, now)
@@ -351,32 +315,3 @@ class LiveFiles:
 
 def _only(tails: dict[tuple[int, int], Tail], identity: tuple[int, int]) -> dict[tuple[int, int], Tail]:
     return {identity: tails[identity]} if identity in tails else {}
-
-
-def _fixed(path: Path) -> Path:
-    """The folder that a pattern names before its first wildcard."""
-    folder = path.parent
-    while glob.has_magic(str(folder)):
-        folder = folder.parent
-    return folder
-
-
-def _written(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _beside(path: Path) -> list[Path]:
-    """Files in a path's folder that may be what it was, those named after it first."""
-    stem = path.name.partition(".")[0]
-    try:
-        found = sorted(path.parent.iterdir(), key=partial(_likeness, path.name, stem))
-    except OSError:
-        return []
-    return [one for one in found[:1000] if one.is_file() and one.name.startswith(stem)]
-
-
-def _likeness(name: str, stem: str, path: Path) -> tuple[bool, bool, int]:
-    return not path.name.startswith(name), not path.name.startswith(stem), -_written(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from collectors.formats.contract import Format
@@ -12,6 +13,7 @@ from collectors.inputs.stream import Stream
 from tracer.errors import Unavailable
 
 CHUNK = 64 * 1024
+_BLANKS = 64
 
 
 class Tail:
@@ -41,8 +43,9 @@ class Tail:
         self._target = (now, self._size())
 
     def _size(self) -> int:
-        """Bytes of a plain file; of a compressed one not known before its end."""
-        return self.content.stat().st_size if self.content.kind == "plain" else -1
+        """Bytes of a plain file, or one in which nothing stands yet; of a compressed one not known before its end."""
+        size = self.content.stat().st_size
+        return size if self.content.kind == "plain" or not size else -1
 
     @property
     def position(self) -> Position:
@@ -53,6 +56,11 @@ class Tail:
     def written(self) -> int:
         """µs, when the file was last written."""
         return self.content.stat().st_mtime_ns // 1000
+
+    @property
+    def empty(self) -> bool:
+        """Nothing stands in it yet."""
+        return not self.content.stat().st_size
 
     @property
     def held(self) -> int:
@@ -69,10 +77,15 @@ class Tail:
     def _reached(self) -> bool:
         """Whether all that stood in the file when it was last looked at has been handed out."""
         when, size = self._target
-        if not self.ended and (size < 0 or self._stream.position.offset < size):
+        if not self.ended and (size < 0 or self._stream.position.offset < size) and not self._only_blank(size):
             return False
         self.through = max(when, self.through or 0)
         return True
+
+    def _only_blank(self, size: int) -> bool:
+        """Whether nothing but blanks stands behind the last record, as the line break behind an interchange."""
+        rest = size - self._stream.position.offset
+        return 0 < rest <= _BLANKS and os.pread(self.content.descriptor, rest, size - rest).isspace()
 
     def read(self, now: int) -> list[Placed] | None:
         """Items of the next bytes; None where there are none now.
