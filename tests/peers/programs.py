@@ -24,7 +24,7 @@ def until(what: Callable[[], bool], why: Callable[[], str] = lambda: "") -> None
     deadline = time.monotonic() + PATIENCE
     while not what():
         assert time.monotonic() < deadline, f"gave up waiting: {why()}"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def run(command: Sequence[str | Path], text: str | None = None, **env: str) -> str:
@@ -44,6 +44,7 @@ class Program:
         self, command: Sequence[str | Path], output: Path, ready: str = "", env: Mapping[str, str] | None = None
     ):
         self.output = output
+        self._asked = False
         with output.open("wb") as file:
             self._process = subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=REPOSITORY,
@@ -71,10 +72,16 @@ class Program:
         """Wait for its own end; its exit code."""
         return self._process.wait(PATIENCE)
 
-    def stop(self) -> int:
-        """Ask it to end (SIGTERM), and wait; its exit code."""
-        if self.alive:
+    def ask(self) -> None:
+        """To end (SIGTERM); once, for the second time says at once."""
+        if self.alive and not self._asked:
             self._process.terminate()
+            self._asked = True
+
+    def stop(self) -> int:
+        """Ask it to end, and wait; its exit code."""
+        if self.alive:
+            self.ask()
             try:
                 self._process.wait(PATIENCE)
             except subprocess.TimeoutExpired:

@@ -115,9 +115,9 @@ class Site:
         made.write_text(text.substitute(values, kafka=self.inputs), encoding="utf-8")
         return made
 
-    def collect(self, *files: Path, once: bool = False, ready: str = "") -> Program:
+    def collect(self, *files: Path, once: bool = False, ready: str = "", since: str = "") -> Program:
         """``lastseen collect run``, as a process of its own."""
-        options = ["--once"] if once else []
+        options = ["--once"] * once + ["--since", since] * bool(since)
         output = self.folder / f"collect-{len(self.programs)}.out"
         program = Program([*self.command, "collect", "run", *options, *files], output, ready, self.env)
         self.programs.append(program)
@@ -166,7 +166,13 @@ class Site:
         statuses = Counter(row.status for row in store.verdicts(VerdictQuery()))
         return Came(list(events.values()), [row.reason for row in store.quarantine(limit=100_000)], statuses)
 
+    def said(self) -> str:
+        """What all that ran has said, the last of each."""
+        return "\n".join(f"{program.output.name}: {program.said()[-1500:]}" for program in self.programs)
+
     def close(self) -> None:
+        for program in self.programs:
+            program.ask()
         for program in self.programs:
             program.stop()
 
