@@ -1,7 +1,7 @@
 """Flow files: YAML to ``Flow``, every mistake with file, line, field and reason.
 
-A folder's flow files are its ``*.yaml`` and ``*.yml``; its ``landscape.yaml`` and mappings may lie beside them. What is none of
-these is a mistake: a flow that is silently not read is a process that is silently not watched.
+A folder's flow files are its ``*.yaml`` and ``*.yml``; its ``landscape.yaml``, mappings and collectors may lie beside them. What
+is none of these is a mistake: a flow that is silently not read is a process that is silently not watched.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Published = Mapping[tuple[str, int], str]
 """Flow and version to the digest under which it was published."""
 
 _FLOW_FIELD = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?(?:flow|steps)[\"']?\s*:", re.MULTILINE).search
-_MAPPING_FIELD = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?mapping[\"']?\s*:", re.MULTILINE).search
+_MAPPING_FIELD = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?(?:mapping|collector)[\"']?\s*:", re.MULTILINE).search
 _STEP = TypeAdapter(Step)
 _ROLE = TypeAdapter(KeyRole)
 
@@ -70,7 +70,7 @@ def flow_files(dirs: Iterable[Path]) -> list[Path]:
 
 
 def _is_mapping(path: Path) -> bool:
-    """A mapping is ``lastseen load``'s to read and to judge, also while it is no YAML."""
+    """A mapping is ``lastseen load``'s to read and to judge, a collector ``lastseen collect``'s, also while it is no YAML."""
     try:
         with path.open("rb") as file:
             head = file.read(MAX_BYTES)
@@ -86,7 +86,7 @@ def _stranger(document: Document) -> Invalid | None:
         return None
     if isinstance(data, dict) and data and data.keys() <= Landscape.model_fields.keys():
         return document.mistake(f"is a landscape, which is read from {FILE_NAME} only: rename it")
-    what = "is empty" if data is None else "is neither a flow (`flow: NAME`) nor a landscape nor a mapping"
+    what = "is empty" if data is None else "is neither a flow (`flow: NAME`) nor a landscape, a mapping or a collector"
     return document.mistake(f"{what}: mend it, or take it out of the folder of flows")
 
 

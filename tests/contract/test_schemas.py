@@ -32,7 +32,7 @@ SCHEMAS = Path(generate.__file__).parent
 EXAMPLES = SCHEMAS / "examples"
 # A whole example, loaded by the tests of `lastseen load`; bodies of structs, which have a test of their own below; and collectors,
 # which tests/collectors tries.
-OF_OTHERS = {"northwind", "joined", "collect"}
+OF_OTHERS = {"northwind", "joined", "collect", "log"}
 
 
 def relative(path: Path) -> str:
