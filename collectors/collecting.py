@@ -158,18 +158,25 @@ class Collecting:
         """
         if self.failed is not None or self.done:
             return False
+        worked = self.read(timeout)
+        # Last, so that a marker says how far it is by now.
+        self._emitter.tick()
+        self._notes()
+        if self.once and not self._todo and self._live.finished:
+            self._finish()
+        return worked
+
+    def read(self, timeout: float = 0.0) -> bool:
+        """As `step`, but nothing is said of how far it is."""
         worked = self._settle()
         if self._work():
             worked = True
         if self._ready_for_more():
             worked = self._poll(0.0 if worked else timeout) or worked
             self._work()
+            # What held nothing is settled at once, and holds nothing back.
+            self._settle()
         self._hold()
-        # Last, so that a marker says how far it is by now.
-        self._emitter.tick()
-        self._notes()
-        if self.once and not self._todo and self._live.finished:
-            self._finish()
         return worked
 
     def _ready_for_more(self) -> bool:

@@ -121,10 +121,10 @@ class Read:
 
     def send(self, *, whole: bool) -> None:
         self._writer.done()
-        while self._collecting.step():
-            self._sink.poll()
-        if whole:
+        while whole and self._collecting.read():
             self._collecting.flush()
+        while not whole and self._collecting.step():
+            self._sink.poll()
 
     def mark(self) -> None:
         self._collecting.step()
