@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from collectors.formats.contract import Format, Item
 from collectors.formats.syslog import RECEIVED
@@ -21,6 +21,8 @@ def _several(value: Any) -> Any:
 
 
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+WORKERS = "lastseen"
+"""The workers' own group, ``pipeline.log.contract.GROUP``, which collectors may not import; a test holds the two together."""
 
 
 class KafkaInput(BaseModel):
@@ -40,6 +42,15 @@ class KafkaInput(BaseModel):
     secrets: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*_$")] = ENV
     begin: Literal["beginning", "end"] = Field(default="beginning", alias="from")
     max_held: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+
+    @field_validator("group")
+    @classmethod
+    def _not_ours(cls, group: str) -> str:
+        if group == WORKERS:
+            raise ValueError(
+                f"{group} is the group of Lastseen's own workers, which would no longer get theirs; choose another"
+            )
+        return group
 
     def open(self, context: Context) -> LiveInput:
         return KafkaLive(self, context)
