@@ -61,7 +61,10 @@ class Decoder(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """What a decoder needs to go on behind the last record that was handed out, as JSON can say it; mostly nothing."""
+        """What a decoder needs to go on behind the last record that was handed out, as JSON can say it; mostly nothing.
+
+        ``line``: the number of the stream's line there, where records do not end with their lines.
+        """
         ...
 
 

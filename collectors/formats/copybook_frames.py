@@ -117,14 +117,14 @@ class Frames:
     ) -> None:
         self._measure, self._items, self._blocked = measure, items, blocked
         self._offset = offset
-        self._number = int(state.get("record", number))
+        self._number = int(state.get("line", number))
         self._block = int(state.get("block", 0))
         self._lost = str(state.get("lost", ""))
         self._held = bytearray()
         self._needed = 1
 
     def state(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"record": self._number}
+        state: dict[str, Any] = {"line": self._number}
         if self._block:
             state["block"] = self._block
         if self._lost:

@@ -63,6 +63,9 @@ class CsvDecoder(Framing):
             state["fault"] = self.fault
         return state
 
+    def _behind(self) -> int:
+        return self._line if self._open is None else self._open.number
+
     def close(self) -> list[Record]:
         records = super().close()
         row, self._open = self._open, None

@@ -92,7 +92,7 @@ class Interchanges:
         self._start = grammar.pattern(*grammar.starts)
         self._mark = grammar.pattern(grammar.end, *grammar.starts)
         self._offset = offset
-        self._line = int(state.get("line", line))
+        self._line = self._behind = int(state.get("line", line))
         self._held = bytearray()
         self._begin()
 
@@ -104,7 +104,8 @@ class Interchanges:
         self._sought = 0  # from where its end is looked for
 
     def state(self) -> dict[str, Any]:
-        return {"line": self._line}
+        # Of the last interchange's end: blanks behind it are read again.
+        return {"line": self._behind}
 
     def feed(self, data: bytes) -> list[Record]:
         self._held += data
@@ -245,6 +246,7 @@ class Interchanges:
     def _take(self, end: int, items: tuple[Item, ...]) -> Record:
         record = Record(self._offset, self._offset + end, self._line, items)
         self._pass(end)
+        self._behind = self._line
         self._begin()
         return record
 

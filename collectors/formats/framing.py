@@ -97,8 +97,15 @@ class Framing:
         self._odd = b""
 
     def state(self) -> dict[str, Any]:
-        """The byte order, where a mark at the beginning told it."""
-        return {} if self._encoding == self._declared else {"encoding": self._encoding}
+        """The byte order, where a mark at the beginning told it; the line's number, where LF bytes do not count lines."""
+        state: dict[str, Any] = {} if self._encoding == self._declared else {"encoding": self._encoding}
+        if self._end != b"\n":
+            state["line"] = self._behind()
+        return state
+
+    def _behind(self) -> int:
+        """The number of the line behind the last record that was handed out."""
+        return self._line
 
     def feed(self, data: bytes) -> list[Record]:
         if self._mark is not None:

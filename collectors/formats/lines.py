@@ -53,6 +53,9 @@ class LineDecoder(Framing):
         self._multiline = layout.multiline
         self._group: Group | None = None
 
+    def _behind(self) -> int:
+        return self._line if self._group is None else self._group.number
+
     def close(self) -> list[Record]:
         records = super().close()
         if self._group is not None:

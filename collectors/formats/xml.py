@@ -87,7 +87,7 @@ class XmlDecoder:
         self._buffer = bytearray()
         self._base = offset  # of the buffer's first byte
         self._region = offset  # behind the last record
-        self._line = line
+        self._line = int((state or {}).get("line", line))
         self._records: list[Record] = []
         self._reason = ""  # why it is looking for the next record
         self._seek = -1
@@ -101,7 +101,8 @@ class XmlDecoder:
         self._state = dict(state or {})
 
     def state(self) -> dict[str, Any]:
-        """Elements that are open behind the last record, and the encoding that their document told."""
+        """Line behind the last record, which need not end with it; elements that are open there, and the encoding that their
+        document told."""
         return self._state
 
     def feed(self, data: bytes) -> list[Record]:
@@ -348,7 +349,9 @@ class XmlDecoder:
         self._state = self._stated()
 
     def _stated(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"open": list(self._stack)} if self._stack else {}
+        state: dict[str, Any] = {"line": self._line}
+        if self._stack:
+            state["open"] = list(self._stack)
         if self._stack and self._encoding != self._layout.encoding:
             state["encoding"] = self._encoding
         return state

@@ -110,7 +110,9 @@ class Stream:
                 found.append(Placed(f"{place}.{number}" if number else place, item))
             done, line = record.end, record.line + max(1, raw.count(b"\n"))
         del self._held[: done - base]
-        self.position = self.position.at(self._prefix)._replace(line=line, state=decoder.state())
+        state = decoder.state()
+        # Where records do not end with their lines only the decoder knows.
+        self.position = self.position.at(self._prefix)._replace(line=state.get("line", line), state=state)
         return found
 
     def _pass(self, size: int, line: int) -> None:

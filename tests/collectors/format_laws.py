@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collectors.formats.contract import Decoder, Format, Item, Ready, Record
+from collectors.inputs.file_identity import Prefix, position_of
 from collectors.inputs.record import MAX_RAW, Row, Unreadable
+from collectors.inputs.stream import Stream
 
 _SETTINGS = settings(
     max_examples=int(os.environ.get("LASTSEEN_FUZZ", "60")),
@@ -80,6 +82,19 @@ class FormatLaws:
                 line = expected[count].line if count < len(expected) else 1
                 again = read(case.format, case.sample[end:], offset=end, line=line, state=state)
                 assert again == expected[count:], (case.name, end)
+
+    def test_a_stream_begun_again_from_its_position_says_the_same(self) -> None:
+        """As a file is read on after a crash: places, and so event ids, and lines as in one go."""
+        for case in self.cases:
+            whole = Stream(case.format)
+            expected = [*whole.feed(case.sample), *whole.close()]
+            for cut in range(0, len(case.sample), max(1, len(case.sample) // 100)):
+                first = Stream(case.format)
+                found, position, prefix = first.feed(case.sample[:cut]), first.position, Prefix()
+                prefix.update(case.sample[: position.offset])
+                again = Stream(case.format, position_of(json.loads(json.dumps(position.saved()))), prefix)
+                found += again.feed(case.sample[position.offset :])
+                assert [*found, *again.close()] == expected, (case.name, cut)
 
     def test_what_is_cut_short_gives_no_record_that_the_whole_has_not(self) -> None:
         for case in self.cases:
