@@ -148,6 +148,13 @@ class Collecting:
         """The input has ended by itself, and all of it is settled."""
         return not self.once and self._live.finished and not self._todo and not self._pending
 
+    @property
+    def missed(self) -> dict[str, int]:
+        """What an input that receives did not take in, cumulative: requests ``refused`` (and, as ``refused: why``, for what
+        reason), datagrams ``dropped``, senders ``gone`` and what broke. Only what there was."""
+        counted = dict(getattr(self._live, "counts", {}))
+        return {what: counted[what] for what in sorted(counted) if what != "received" and counted[what]}
+
     # One round
 
     def step(self, timeout: float = 0.0) -> bool:

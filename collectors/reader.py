@@ -47,7 +47,7 @@ class Reader:
         place = f"{stream}:{placed.place}" if stream else placed.place
         item = placed.item
         if isinstance(item, Ready):
-            return self._ready(item, place)
+            return Output([], []) if item.nothing else self._ready(item, place)
         if isinstance(item, Unreadable):
             return Output([], [self.guard.reason(item.reason, item)])
         if not self.collector.events:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from collectors.formats.contract import Format, Item
+from collectors.formats.contract import Format, Item, Ready
 from collectors.inputs.live import Placed
 from collectors.inputs.stream import Stream
 from collectors.personal import bytes_of
@@ -22,16 +22,20 @@ _CHUNKS = 256
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a record became. ``place``: file and line; ``text``: its beginning; ``quarantined``: why it, or events of it, could not
-    be made. Neither: it met no condition."""
+    be made. Neither: it makes none, and ``nothing`` says why."""
 
     place: str
     text: str
     events: list[dict[str, Any]] = field(default_factory=list)
     quarantined: list[str] = field(default_factory=list)
+    nothing: str = "it met no condition"
 
     def plain(self) -> dict[str, Any]:
         events = [{**event, "time": format_time(event["time"])} for event in self.events]
-        return {"place": self.place, "record": self.text, "events": events, "quarantined": self.quarantined}
+        nothing = None if events or self.quarantined else self.nothing
+        return {
+            "place": self.place, "record": self.text, "events": events, "quarantined": self.quarantined, "nothing": nothing,
+        }  # fmt: skip
 
     def rows(self) -> Iterator[dict[str, object]]:
         """One row for what it became, each time."""
@@ -44,7 +48,7 @@ class Told:
         for reason in self.quarantined:
             yield self._empty("quarantined", reason)
         if not self.events and not self.quarantined:
-            yield self._empty("nothing", "it met no condition")
+            yield self._empty("nothing", self.nothing)
 
     def _empty(self, became: str, reason: str) -> dict[str, object]:
         empty = dict.fromkeys(("step", "phase", "system", "time", "keys", "attributes"), "")
@@ -62,6 +66,7 @@ def try_sample(
 
     ``spec``: the input; one that is given messages, and no stream, says itself how a sample of them is read (``sample``).
     """
+    layout = getattr(layout, "explaining", lambda: layout)()
     own: Callable[[Format, bytes, int], list[Item]] | None = getattr(spec, "sample", None)
     if own is None:
         items = _items(Stream(layout), chunks)
@@ -72,7 +77,9 @@ def try_sample(
         output = reader.read("", placed, now)
         raw = bytes_of(placed.item)
         text = raw[:_SHOWN].decode("utf-8", "replace").splitlines()
-        yield Told(f"{name}:{placed.item.line}", text[0] if text else "", output.events, output.aside)
+        told = Told(f"{name}:{placed.item.line}", text[0] if text else "", output.events, output.aside)
+        why = placed.item.nothing if isinstance(placed.item, Ready) else ""
+        yield replace(told, nothing=why) if why else told
 
 
 def _items(stream: Stream, chunks: Iterable[bytes]) -> Iterator[Placed]:

@@ -25,12 +25,15 @@ from collectors.inputs.record import Row, Unreadable
 class Ready(NamedTuple):
     """A record that is an event already, in the contract's form (``schemas.event.Event`` as JSON, without ``seq``).
 
-    ``event`` may lack ``id``: it is then made of the record's place. ``line``, ``raw``: as for `Row`.
+    ``event`` may lack ``id``: it is then made of the record's place. ``line``, ``raw``: as for `Row`. ``nothing``: why it makes no
+    event by the format's own rules; ``event`` is empty then. Only formats that explain themselves (``explaining``) say so, for
+    samples: of what is collected nothing is handed out in its place.
     """
 
     line: int
     event: Mapping[str, Any]
     raw: bytes | None = None
+    nothing: str = ""
 
 
 Item = Row | Ready | Unreadable

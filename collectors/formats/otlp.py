@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from collectors.formats.contract import Item, Ready
 from collectors.formats.lines import LineFormat
@@ -30,7 +30,7 @@ from collectors.formats.otlp_request import (
 from collectors.inputs.record import Row, Unreadable, as_json
 from tracer.clean import attributes_of as scalars_of
 from tracer.clean import name_of, text_of
-from tracer.spans import ATTRIBUTE, Rules, Span, events_of, keys_in, system_of
+from tracer.spans import ATTRIBUTE, Rules, Span, events_of, keys_in, system_of, why_not
 
 Names = Annotated[dict[str, str], Field(max_length=1000)]
 SIGNAL = "otlp-signal"
@@ -55,6 +55,14 @@ class OtlpFormat(LineFormat):
     unnamed: Literal["edges", "all", "none"] = "edges"
     trace_only: Literal["named", "all", "none"] = "named"
     attributes: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+
+    _explains: bool = PrivateAttr(default=False)
+
+    def explaining(self) -> OtlpFormat:
+        """The same, but a span or log record that makes no event says why (`Ready.nothing`)."""
+        made = self.model_copy()
+        made._explains = True
+        return made
 
     @cached_property
     def rules(self) -> Rules:
@@ -128,7 +136,11 @@ class OtlpFormat(LineFormat):
                 yield Unreadable(entry.number, reason, as_json(span_fields(entry)))
                 return
         if self.gives_events:
-            yield from (Ready(entry.number, event) for event in events_of(span_facts(entry), self.rules))
+            facts = span_facts(entry)
+            events = events_of(facts, self.rules)
+            yield from (Ready(entry.number, event) for event in events)
+            if self._explains and not events:
+                yield Ready(entry.number, {}, as_json(span_fields(entry)), why_not(facts, self.rules))
         else:
             yield Row(entry.number, span_fields(entry))
 
@@ -139,6 +151,9 @@ class OtlpFormat(LineFormat):
         event = _event_of_log(entry, self.rules)
         if event is not None:
             yield Ready(entry.number, event)
+        elif self._explains:
+            why = "it lacks a step (lastseen.step, or an event name that steps knows), a system or a business key"
+            yield Ready(entry.number, {}, as_json(log_fields(entry)), why)
 
 
 def _event_of_log(entry: Entry, rules: Rules) -> dict[str, Any] | None:

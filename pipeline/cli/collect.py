@@ -34,6 +34,7 @@ from tracer.privacy import Privacy
 
 PATIENCE = 10.0
 """Seconds in which a log that is away may come back when a collector is to stop."""
+_MISSED = {"refused": "requests refused", "dropped": "datagrams dropped", "gone": "senders gone"}
 
 _files = click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False)
@@ -171,10 +172,10 @@ def _table(told: list[Told]) -> None:
         for reason in one.quarantined:
             out.print(plain(f"    quarantined: {reason}", "yellow"), soft_wrap=True)
         if not one.events and not one.quarantined:
-            out.print(plain("    nothing: it met no condition", "dim"))
+            out.print(plain(f"    nothing: {one.nothing}", "dim"), soft_wrap=True)
     made, bad = sum(len(one.events) for one in told), sum(bool(one.quarantined) for one in told)
     without = sum(not one.events and not one.quarantined for one in told)
-    out.print(plain(f"{len(told)} records: {made} events, {bad} records with faults, {without} that met no condition"))
+    out.print(plain(f"{len(told)} records: {made} events, {bad} records with faults, {without} that made nothing"))
 
 
 @collect.command()
@@ -281,7 +282,9 @@ def _moment(text: str, landscape: Landscape, now: int, option: str) -> int | Non
 
 def _counts(one: Collecting) -> str:
     counts = one.counts
-    return f"{one.name}: read {counts.read}, events {counts.events}, quarantined {counts.quarantined}"
+    read = f"{one.name}: read {counts.read}, events {counts.events}, quarantined {counts.quarantined}"
+    missed = (f"{_MISSED.get(what, what)} {count}" for what, count in one.missed.items() if ":" not in what)
+    return ", ".join((read, *missed))
 
 
 def _sum_up(made: list[Collecting]) -> None:
@@ -290,6 +293,9 @@ def _sum_up(made: list[Collecting]) -> None:
         out.print(plain(_counts(one)))
         if one.counts.without:
             out.print(plain(f"  {one.counts.without} records met no condition and made no event"))
+        for what, count in one.missed.items():
+            if ":" in what:
+                out.print(plain(f"  {what} ({count})", "yellow"), soft_wrap=True)
         if one.counts.withheld:
             out.print(
                 plain(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -79,7 +81,7 @@ def test_try_shows_what_each_line_became(folder: Path) -> None:
     assert "nothing: it met no condition" in said
     assert "quarantined: placed: at: the time is missing" in said
     assert "quarantined: not JSON" in said
-    assert "4 records: 1 events, 2 records with faults, 1 that met no condition" in said
+    assert "4 records: 1 events, 2 records with faults, 1 that made nothing" in said
     assert not (folder / ".lastseen").exists()  # nothing was sent, and nothing is remembered
 
 
@@ -98,6 +100,32 @@ def test_try_from_standard_input_and_for_programs(folder: Path) -> None:
     )
 
 
+def test_try_says_why_a_span_makes_no_event(folder: Path) -> None:
+    (folder / "otlp.yaml").write_text(
+        "collector: spans\ninput: {otlp: {http: 0}}\nformat: {otlp: {keys: {order.id: order}}}\n"
+    )
+    start = {"startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": "1700000001000000000"}
+    order = [{"key": "order.id", "value": {"stringValue": "7"}}]
+    spans = [
+        {"traceId": "1" * 32, "spanId": "1" * 16, "name": "place", "kind": 2, "attributes": order, **start},
+        {"traceId": "1" * 32, "spanId": "2" * 16, "name": "SELECT", "kind": 1, **start},
+        {"traceId": "1" * 32, "spanId": "3" * 16, "name": "ping", "kind": 2, **start},
+    ]
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
+    request = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}
+    logs = {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [{"body": {"stringValue": "hm"}}]}]}]}
+    # On several lines: were it taken apart for want of events, no line of it would be JSON.
+    (folder / "spans.json").write_text(json.dumps(request, indent=1))
+    said = run("collect", "try", "otlp.yaml", "spans.json").output
+    assert "place started in shop" in said
+    assert "nothing: an inner span that nobody named" in said
+    assert "nothing: no business key" in said
+    assert "4 records: 2 events, 0 records with faults, 2 that made nothing" in said
+    (folder / "logs.json").write_text(json.dumps(logs))
+    (told,) = json.loads(run("collect", "try", "otlp.yaml", "logs.json", "--format", "json").output)
+    assert "lacks a step" in told["nothing"]
+
+
 def test_once_reads_judges_and_remembers(folder: Path) -> None:
     said = run("collect", "run", "shop.yaml", "--once", "--complete-through", "now").output
     assert "read 4, events 1, quarantined 2" in said
@@ -112,6 +140,34 @@ def test_what_makes_no_sense_is_refused(folder: Path) -> None:
     (folder / "two.yaml").write_text(COLLECTOR)
     assert "is called shop-log already" in run("collect", "run", "shop.yaml", "two.yaml", code=2).output
     assert "cannot be read" in run("collect", "check", "none.yaml", code=2).output
+
+
+def test_what_an_input_refused_is_told_at_the_end(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = probe.getsockname()
+    (tmp_path / "syslog.yaml").write_text(
+        f"collector: syslog\ninput: {{syslog: {{host: 127.0.0.1, tcp: {address[1]}, max_connections: 1}}}}\nformat: syslog\n"
+        "events: [{system: shop, step: placed, time: time, keys: {order: sd.o@1.order}}]\n"
+    )
+    try:
+        running = place.start("collect", "run", str(tmp_path / "syslog.yaml"))
+        place.until_said(running, "collecting into")
+        with socket.create_connection(address):
+            with socket.create_connection(address) as second, contextlib.suppress(ConnectionError):
+                second.settimeout(20)
+                assert second.recv(1) == b""
+            running.terminate()
+            assert running.wait(60) == 0
+        said = place.said(running)
+        assert "syslog: read 0, events 0, quarantined 0" in said
+        assert ", requests refused 1" in said
+        assert "refused: too many connections (1)" in said
+    finally:
+        for process in place.running:
+            process.kill()
+            process.wait()
 
 
 def test_several_run_in_one_process_and_end_with_a_goodbye(tmp_path: Path) -> None:
