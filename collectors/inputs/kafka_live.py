@@ -21,6 +21,7 @@ from kafka import errors as kafka_errors
 from collectors.formats.cloudevents import readable
 from collectors.formats.contract import Item
 from collectors.formats.syslog import RECEIVED
+from collectors.inputs.kafka_bounded import read_within_bounds, too_much
 from collectors.inputs.kafka_fields import Listener, beside, with_these
 from collectors.inputs.kafka_offsets import Share
 from collectors.inputs.live import Context, Parcel, Placed
@@ -84,6 +85,7 @@ class KafkaLive:
             )  # fmt: skip
         except kafka_errors.KafkaError as error:
             raise unavailable(self.name, error) from None
+        self._allowance = read_within_bounds(self._client)
         create_none(self._client._cluster)
         self._client.subscribe(self._topics, listener=Listener(self._assigned, self._revoked))  # type: ignore[no-untyped-call]
         self._know_topics()
@@ -109,6 +111,7 @@ class KafkaLive:
         return parcels
 
     def _fetch(self, timeout: float) -> dict[TopicPartition, list[Any]]:
+        self._allowance.begin()
         try:
             found: dict[TopicPartition, list[Any]] = self._client.poll(
                 timeout_ms=int(timeout * 1000), max_records=MAX_RECORDS
@@ -188,9 +191,13 @@ class KafkaLive:
         )
 
     def _items(self, record: Any, stream: str) -> list[Placed]:
-        """Of a tombstone, which has no value, none."""
+        """Of a tombstone, which has no value, none; of what is set aside, whatever it stands for, one."""
         if record.value is None:
             return []
+        refused = too_much(record)
+        if refused is not None:
+            place, whole = refused
+            return [Placed(place if self._identity is None else f"{stream}/{place}", whole)]
         headers = {name.lower(): (value or b"").decode("utf-8", "replace") for name, value in record.headers}
         at = record.timestamp * 1000 if record.timestamp and record.timestamp > 0 else None
         fields = beside(record, headers, at)

@@ -14,6 +14,7 @@ from pipeline.log.contract import GROUP, Change, Fenced, LogRecord, PositionLost
 from pipeline.log.kafka_admin import KafkaTopics
 from pipeline.log.kafka_group import Notes, keep_finished_joins
 from pipeline.log.kafka_records import FastRecords
+from tracer.kafka_bounds import Allowance
 from tracer.record import CONTROL, EVENTS
 from tracer.sinks.kafka import KafkaSink
 from tracer.sinks.kafka_config import KafkaAddress, read_address, unavailable
@@ -56,7 +57,7 @@ def _connect(address: KafkaAddress, topic: str, **options: Any) -> Any:
     except kafka_errors.KafkaError as error:
         raise unavailable(address.name, error) from error
     create_none(client._cluster)
-    client._fetcher.PartitionRecords = type("Records", (FastRecords,), {"topic": topic})
+    client._fetcher.PartitionRecords = type("Records", (FastRecords,), {"topic": topic, "allowance": Allowance()})
     return client
 
 
@@ -97,6 +98,7 @@ class KafkaEventConsumer:
 
     def poll(self, max_records: int, timeout_ms: int) -> dict[int, list[LogRecord]]:
         before = len(self._notes.changes)
+        self._client._fetcher.PartitionRecords.allowance.begin()
         try:
             records = self._client.poll(timeout_ms=timeout_ms, max_records=max_records)
         except kafka_errors.NoOffsetForPartitionError as error:
@@ -257,6 +259,7 @@ class KafkaControlReader:
         self._client.seek(self._at, first[self._at])
 
     def read(self, max_records: int, timeout_ms: int = 0) -> list[LogRecord]:
+        self._client._fetcher.PartitionRecords.allowance.begin()
         try:
             records = self._client.poll(timeout_ms=timeout_ms, max_records=max_records)
         except GONE as error:

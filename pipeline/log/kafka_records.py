@@ -2,12 +2,14 @@
 
 kafka-python makes each record three times (a `DefaultRecord`, a `ConsumerRecord`, then ours) and decodes every varint by
 a call. `FastRecords` takes its place inside the client's fetcher: same laws (checksums are verified, control batches are
-skipped, positions go on past what compaction removed), one object a record. Old formats (magic 0 and 1) and whatever is
-compressed go through kafka-python's own decompression.
+skipped, positions go on past what compaction removed), one object a record. Old formats (magic 0 and 1) go through kafka-python's
+own reader. What is compressed is decompressed within bounds (`tracer.kafka_bounds`): of a batch that becomes too much comes one
+record at its last offset, whose headers say why it makes no event, so that it is quarantined and the partition goes on.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from kafka.consumer.fetcher import Fetcher
@@ -15,8 +17,10 @@ from kafka.errors import CorruptRecordError
 from kafka.record.default_records import DefaultRecordBatch
 
 from pipeline.log.contract import LogRecord
-from tracer.record import Headers
+from tracer.kafka_bounds import Allowance, Refused, SetAside, unpack
+from tracer.record import REASON, Headers
 
+log = logging.getLogger("lastseen.log")
 _HEADER_SIZE = DefaultRecordBatch.HEADER_STRUCT.size
 _NO_HEADERS = b"\x00"
 _new = tuple.__new__
@@ -28,6 +32,8 @@ class FastRecords(Fetcher.PartitionRecords):
 
     topic = ""
     """What `LogRecord.topic` says; set in a subclass per reader."""
+    allowance = Allowance()
+    """Of this reader's polls; set in a subclass per reader. What is not compressed is bounded by what is fetched at once."""
 
     def __init__(self, fetch_offset: int, tp: Any, records: Any, **options: Any):
         super().__init__(fetch_offset, tp, records, **options)  # type: ignore[no-untyped-call]
@@ -37,7 +43,8 @@ class FastRecords(Fetcher.PartitionRecords):
         self._after_batch = fetch_offset
 
     def take(self, n: int | None = None) -> list[LogRecord]:
-        """Up to ``n`` records. What is wrong with a batch is raised once all before it was handed out."""
+        """Up to ``n`` records. What is wrong with a batch is raised once all before it was handed out; batches that a poll may not
+        take any more are dropped here and fetched again."""
         out: list[LogRecord] = []
         while self.record_iterator is not None and (n is None or len(out) < n):
             if self._taken == len(self._ready) and not self._next_batch(out):
@@ -59,7 +66,7 @@ class FastRecords(Fetcher.PartitionRecords):
                 return False
             self._maybe_raise_next_inline_exception()  # type: ignore[no-untyped-call]
         try:
-            batch = self._batches.next_batch()
+            batch = self._batches.next_batch() if self.allowance.left > 0 else None
             if batch is None:
                 self.drain()  # type: ignore[no-untyped-call]
                 return False
@@ -76,6 +83,12 @@ class FastRecords(Fetcher.PartitionRecords):
         partition = self.topic_partition.partition
         if self.check_crcs and not batch.validate_crc():
             raise CorruptRecordError(f"checksum of {self.topic_partition} at offset {batch.base_offset}")
+        if batch.compression_type:
+            try:
+                unpack(batch)
+            except Refused as error:
+                return [self._aside(batch, str(error))]
+            self.allowance.left -= len(batch._buffer)
         if batch.magic != 2:
             records = [_plain(self.topic, partition, record) for record in batch]
             self._after_batch = records[-1].offset + 1 if records else self._after_batch
@@ -87,6 +100,17 @@ class FastRecords(Fetcher.PartitionRecords):
         if records and records[0].offset < self.fetch_offset:
             records = [record for record in records if record.offset >= self.fetch_offset]
         return records
+
+    def _aside(self, batch: Any, why: str) -> LogRecord:
+        """What stands for a batch that is not decompressed; said aloud, since who produced it is not known."""
+        aside = SetAside(batch, self.topic_partition, why)
+        log.error("a batch is set aside: %s", aside.reason)
+        self._after_batch = aside.last + 1
+        self.bytes_read += batch.size_in_bytes
+        headers = ((REASON, aside.reason.encode()),)
+        return LogRecord(
+            self.topic, self.topic_partition.partition, aside.last, aside.at * 1000, b"", aside.kept, headers
+        )
 
 
 def _plain(topic: str, partition: int, record: Any) -> LogRecord:
