@@ -41,6 +41,8 @@ MAX_UNSETTLED = 20_000
 """Items of one collector that are on their way to the log; beyond, its input is not asked for more."""
 _RETRY = (SECOND // 2, 30 * SECOND)
 _SAVE_EVERY = SECOND
+_LAST_WORDS = 2 * SECOND
+"""As long a collector that is told to stop reads on to where its input ended then; a backlog is left to the next run."""
 
 Tell = Callable[[str], None]
 
@@ -413,6 +415,7 @@ class Collecting:
         try:
             if self.done:
                 return
+            self._catch_up()
             self._take_last(timeout)
             self.flush(timeout)
             if not self.once:
@@ -423,6 +426,15 @@ class Collecting:
                 self._save()
             self._live.close()
             self._checkpoint.close()
+
+    def _catch_up(self) -> None:
+        """Read what was there when it was told to stop. An application says its last words and is ended with its collector; where
+        other sources of its system speak on, nobody would miss them until what they say is called stalled."""
+        told = self._clock()
+        if self.once or self.failed is not None or not getattr(self.file.input, "vouches", False):
+            return
+        while (self._handed or 0) <= told and self._clock() < told + _LAST_WORDS and self.read():
+            pass
 
     def _take_last(self, timeout: float) -> None:
         """What an input has received that nobody would send again."""
