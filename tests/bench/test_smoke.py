@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from collectors.formats import FORMATS
 from tests.bench import parts
+from tests.bench.collect_formats import SORTS
 from tests.bench.parts import PARTS, Run, Sizes, beside, child
 from tests.bench.table import Part, save
 
@@ -30,7 +32,7 @@ def test_what_the_database_made_is_what_a_worker_would_have_written(tmp_path: Pa
 @pytest.mark.parametrize("name", ["raw", "w1", "w2", "w3", "restart", "deadline", "memory", "tracer", "collect"])
 def test_every_part_makes_its_table(name: str, kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.bench.tracer_cost.TIMES", 20)
-    monkeypatch.setattr("tests.bench.collect.LINES", 50)
+    monkeypatch.setattr("tests.bench.collect.RECORDS", 50)
     for what, size in (("W3_EVENTS", 60), ("DUE", 5), ("WEIGHED", 100), ("LOOKUPS", 5), ("FEW", 50)):
         monkeypatch.setattr(parts, what, size)
     broker = kafka.removeprefix("kafka://").partition("/")[0]
@@ -38,6 +40,10 @@ def test_every_part_makes_its_table(name: str, kafka: str, tmp_path: Path, monke
     assert all(len(row) == len(part.columns) for part in made for row in part.rows)
     if name in ("w1", "w2"):
         assert made[0].note.endswith("50 of 50 orders came out complete.")
+
+
+def test_a_collector_of_every_format_is_weighed() -> None:
+    assert {name.partition(",")[0] for name in SORTS} == set(FORMATS)
 
 
 def test_the_table_keeps_what_people_wrote_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
