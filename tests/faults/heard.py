@@ -10,7 +10,8 @@ from click.testing import Result
 from collectors.checkpoint import Checkpoint
 from collectors.collecting import Collecting
 from collectors.collector_file import read_collector
-from pipeline.app import App, Config
+from pipeline.app import App
+from pipeline.config import Config
 from pipeline.core.hearing import Hearing
 from schemas.flow import Flows
 from schemas.flow_file import parse_flow
@@ -56,12 +57,13 @@ class Heard:
         self.commands = _Commands(self.site)
         self.running: dict[str, Collecting] = {}
 
-    def begin(self, name: str, system: str, *, once: bool = False) -> None:
-        """A collector's process begins."""
+    def begin(self, name: str, system: str, *, once: bool = False, text: str = "") -> None:
+        """A collector's process begins. ``text``: its file, if it is not the usual one."""
         path = self.folder / f"{name}.yaml"
         (self.folder / f"{name}.log").touch()
         path.write_text(
-            f"collector: {name}\ninput: {{file: {{paths: [{name}.log]}}}}\nformat: json\ntimes: epoch_us\n"
+            text
+            or f"collector: {name}\ninput: {{file: {{paths: [{name}.log]}}}}\nformat: json\ntimes: epoch_us\n"
             f"events:\n  - {{system: {system}, step: {_STEPS[system]}, time: at, keys: {{order: order}}}}\n"
         )
         self.running[name] = Collecting(
