@@ -6,7 +6,8 @@ it is nested, text, or of other bytes ``data_base64``.
 
 As *events* (where a collector's file maps nothing) each becomes an event: its step is what ``steps`` makes of ``type``, its system
 what ``systems`` makes of ``source``, its time ``time``; its keys are what stands at the paths that ``keys`` names (``subject``,
-``data.order.id``), and of ``traceparent`` the trace id.
+``data.order.id``), what ``correlationid`` (``order:7``) and ``baggage`` carry as `tracer.inject_cloud_event` writes them, and of
+``traceparent`` the trace id.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from collectors.formats.lines import LineFormat
 from collectors.inputs.record import Row, Unreadable, as_json
 from schemas.event import Phase
 from tracer.clean import attributes_of, keys_of, name_of
+from tracer.propagation import BAGGAGE, CORRELATION, extract
 
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 REQUIRED = ("id", "source", "specversion", "type")
@@ -70,8 +72,11 @@ class CloudEventsFormat(LineFormat):
 
     def _event(self, row: Row) -> Item:
         fields = row.fields
-        found = {kind: _at(fields, path) for path, kind in self.keys.items()}
+        found = {kind: _at(fields, path) for path, kind in self.keys.items() if path != CORRELATION}
         keys, _ = keys_of({kind: value for kind, value in found.items() if value is not None})
+        carried = {name: fields[name] for name in (CORRELATION, BAGGAGE) if isinstance(fields.get(name), str)}
+        if carried:
+            keys = {**extract(carried, self.keys).keys, **keys}
         trace = _TRACEPARENT.match(str(fields.get("traceparent", "")))
         if trace:
             keys.setdefault("trace", trace[1])

@@ -49,7 +49,7 @@ def test_nothing_is_saved_before_the_log_has_it(site: Site) -> None:
 
 
 def test_ten_minutes_without_a_log_lose_nothing_double_nothing_and_bound_what_is_held(tmp_path: Path) -> None:
-    """FAULTS 35's ten minutes, by the clock."""
+    """Kafka away for ten minutes, by the clock: FAULTS 26's back-pressure and recovery."""
     site = Site(tmp_path, limits=Limits(linger=0, queue_events=500), max_unsettled=300)
     site.begin()
     write(site, 1, 10)

@@ -17,6 +17,7 @@ from collectors.formats.cloudevents import CloudEventsFormat
 from collectors.inputs.record import Row, Unreadable
 from tests.collectors.format_laws import Case, FormatLaws
 from tests.collectors.receiving import event, fields, reason
+from tracer.propagation import Trace, inject_cloud_event
 
 FOLDER = Path("/work/shared/fixtures/cloudevents")
 ATTRIBUTES = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "com.shop.paid"}
@@ -226,6 +227,23 @@ def test_events_without_a_mapping() -> None:
     }  # fmt: skip
     (none,) = layout.message(json.dumps(ATTRIBUTES).encode(), STRUCTURED)
     assert "no key" in reason(none)
+
+
+def test_what_the_tracer_wrote_into_an_event_is_read() -> None:
+    """``correlationid`` and ``baggage``; a correlation of others has no type, and is a key where it is said of which."""
+    attributes: dict[str, Any] = {**ATTRIBUTES, "time": "2026-01-31T08:00:00Z"}
+    inject_cloud_event(attributes, {"order": "7 ä", "cart": "c1"}, Trace("a" * 32, "b" * 16), {})
+    layout = CloudEventsFormat(read="events")
+    for carried in (attributes, {name: value for name, value in attributes.items() if name != "baggage"}):
+        (item,) = layout.message(json.dumps(carried).encode(), STRUCTURED)
+        assert event(item)["keys"].items() >= {"order": "7 ä", "trace": "a" * 32}.items()
+    assert event(layout.message(json.dumps(attributes).encode(), STRUCTURED)[0])["keys"]["cart"] == "c1"
+    foreign = {**ATTRIBUTES, "time": "2026-01-31T08:00:00Z", "correlationid": "4711"}
+    (item,) = CloudEventsFormat(read="events", keys={"correlationid": "order"}).message(
+        json.dumps(foreign).encode(), STRUCTURED
+    )
+    assert event(item)["keys"] == {"order": "4711"}
+    assert "no key" in reason(layout.message(json.dumps(foreign).encode(), STRUCTURED)[0])
 
 
 headers_text = st.dictionaries(

@@ -1,5 +1,5 @@
-"""What collected lines may hold: times that cannot be, or are read in two ways (fault 16), and what would forge a line of a log or
-steer a terminal (fault 31), from the file to what the commands print."""
+"""What collected lines may hold: times that cannot be, or are read in two ways (fault 16), what is too large (fault 28),
+and what would forge a line of a log or steer a terminal (fault 31), from the file to what the commands print."""
 
 from __future__ import annotations
 
@@ -73,6 +73,33 @@ def test_16_a_naive_time_without_a_zone_is_no_time(world: Heard) -> None:
     assert set(world.said()) == {"b"}
     (row,) = world.site.store.quarantine()
     assert "names no zone" in row.reason
+
+
+def test_28_what_is_too_large_is_set_aside_bounded_and_the_rest_goes_on(world: Heard) -> None:
+    """An event beyond the contract, a number of 100,000 digits, 200,000 names, a nesting without end, a line without end."""
+    world.begin(
+        "shop-log",
+        "shop",
+        text=_TIMES.replace("keys: {order: order}", "keys: {order: order}, attributes: {note: note}"),
+    )
+    at = format_time(START)
+    _lines(
+        world,
+        {"order": "a", "at": at, "note": "x" * 300_000},
+        {"order": "9" * 100_000, "at": at},
+        {"order": "b", "at": at, **{f"name{n}": n for n in range(200_000)}},
+    )
+    with (world.folder / "shop-log.log").open("a") as stream:
+        stream.write('{"order": ' + "[" * 100_000 + "\n")
+        stream.write("x" * 5_000_000 + "\n")
+    _lines(world, *({"order": f"n{n}", "at": at} for n in range(2_000)))  # a flood of new keys
+    world.passes(1)
+    said = world.said()
+    assert len(said) == 2_001
+    assert "b" in said
+    kept = {int(row.reason.split(":")[1]): row for row in world.site.store.quarantine()}
+    assert set(kept) == {1, 2, 4, 5}
+    assert all(len(row.payload) < 600_000 and len(row.reason) < 1_000 for row in kept.values())
 
 
 def test_31_collected_fields_forge_no_line_and_steer_no_terminal(world: Heard) -> None:
