@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from kafka.consumer.fetcher import Fetcher
@@ -21,6 +22,7 @@ MAX_POLL_BYTES = 16 * 1024 * 1024
 MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes of a message; a format may make ten times that of it. Brokers take 1 MiB where they are left as they come."""
 _EACH = 200
+"""Of a record beside its key, value and headers; each of these is -1 where there is none."""
 _DAMAGE = (Refused, CorruptRecordError, ValueError, IndexError, AssertionError, struct.error)
 
 
@@ -37,19 +39,21 @@ class BoundedRecords(Fetcher.PartitionRecords):
         """Up to ``n`` records. What a poll may not take any more is dropped here and fetched again, as is what comes after
         an error: kafka-python would ask a generator that has ended, for ever."""
         out: list[Any] = []
-        while self.record_iterator is not None and (n is None or len(out) < n):
-            if self.allowance.left <= 0:
-                self.drain()  # type: ignore[no-untyped-call]
-                break
-            try:
-                found = super().take(1)  # type: ignore[no-untyped-call]
-            except Exception:
-                self.drain()  # type: ignore[no-untyped-call]
-                if not out:
-                    raise
-                break
-            out += found
-            self.allowance.left -= sum(map(size_of, found))
+        left = self.allowance.left
+        try:
+            if left > 0:
+                for one in islice(self.record_iterator, n):
+                    out.append(one)
+                    left -= _EACH + one.serialized_key_size + one.serialized_value_size + one.serialized_header_size
+                    if left <= 0:
+                        break
+        except Exception:
+            self.drain()  # type: ignore[no-untyped-call]
+            if not out:
+                raise
+        if left <= 0:
+            self.drain()  # type: ignore[no-untyped-call]
+        self.allowance.left = left
         return out
 
 
@@ -69,12 +73,6 @@ def too_much(record: Any) -> tuple[str, Unreadable] | None:
         return None
     why = f"{record.topic}[{record.partition}], offset {record.offset}: {len(value)} bytes; at most {MAX_MESSAGE} are read"
     return str(record.offset), Unreadable(1, why, value[:MAX_RAW])
-
-
-def size_of(record: Any) -> int:
-    """Bytes of a record, about."""
-    sizes = record.serialized_key_size, record.serialized_value_size, record.serialized_header_size
-    return _EACH + sum(int(size) for size in sizes if size > 0)
 
 
 class _Batches:

@@ -118,6 +118,10 @@ def test_28_what_lies_around_a_bomb_is_read(codec: int) -> None:
         assert [record.offset for record in records] == places
         assert records[-2].value == bomb[61 : 61 + KEPT]
         assert part.next_fetch_offset == last + 2
+    alone = reader(bomb, 20)
+    assert [record.offset for record in alone.take(100)] == [last]
+    assert not alone.take(100)
+    assert alone.next_fetch_offset == last + 1
 
 
 def test_28_a_poll_decompresses_so_many_bytes_and_the_rest_is_fetched_again() -> None:
