@@ -8,6 +8,8 @@ import json
 
 import pytest
 
+from collectors.inputs.kafka import KafkaInput
+from pipeline.log.contract import GROUP
 from tests.peers.programs import kcat, until
 from tests.peers.site import Site, numbered
 
@@ -32,6 +34,11 @@ def test_lines_in_every_compression(site: Site) -> None:
     assert came.steps() == {("placed", "completed"): 250, ("booked", "completed"): 250}
     assert came.orders("placed") == came.orders("booked") == numbered("k", range(250))
     assert len(came.quarantined) == 5
+
+
+def test_the_group_of_our_own_workers_is_refused() -> None:
+    with pytest.raises(ValueError, match="Lastseen's own workers"):
+        KafkaInput(url="kafka://127.0.0.1:9092/", topics=("lines",), group=GROUP)
 
 
 def test_cloudevents(site: Site) -> None:

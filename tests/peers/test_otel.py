@@ -64,8 +64,7 @@ def test_by_the_collector_and_kafka(site: Site, tmp_path: Path, encoding: str) -
     send(peer.grpc, peer.http)
     assert peer.stop() == 0
     kcat(site.broker, spans, "no request of anybody's\n")
-    for topic in ("spans", "logs"):
-        site.collect_once(site.declare("otlp-kafka.yaml", topic=topic))
+    site.collect_once(site.declare("otlp-kafka.yaml"))
     appended, reasons = site.appended()
     assert len(appended) == len({event.id for event in appended}), "nothing stands there twice"
     assert len(reasons) == 1

@@ -33,8 +33,7 @@ def test_by_kafka(site: Site, tmp_path: Path) -> None:
             file.write(json.dumps({"order": f"written-{number}", "step": "booked", "text": "«ü»\t\\"}) + "\n")
     until(lambda: all(len(site.messages(topic)) >= 2 * LINES for topic in (raw, as_json)), rsyslog.said)
     assert rsyslog.stop() == 0
-    site.collect_once(site.declare("syslog-kafka.yaml", topic="raw"))
-    site.collect_once(site.declare("json-kafka.yaml", topic="json"))
+    site.collect_once(site.declare("syslog-kafka.yaml", topic="raw"), site.declare("json-kafka.yaml", topic="json"))
     came = site.judged()
     assert came.steps() == {("placed", "completed"): LINES, ("booked", "completed"): LINES}
     assert came.orders("placed") == numbered("spoken", range(LINES))
