@@ -32,6 +32,8 @@ class KafkaInput(BaseModel):
     ``group``: the consumer group; two collectors of one group share the topics, two of different groups read them twice.
     ``from``: where a group begins that never read: ``beginning`` or ``end``. ``max_held``: bytes that are handed out and not yet
     acknowledged by our log, beyond which no more is read.
+
+    A compressed batch that becomes more than 64 MiB, and a message of more than 16 MiB, are set aside (`kafka_bounded`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

@@ -22,8 +22,9 @@ from kafka.record.util import calc_crc32c
 
 from collectors.inputs.kafka_bounded import MAX_MESSAGE, BoundedRecords, read_within_bounds, too_much
 from collectors.inputs.record import MAX_RAW, Unreadable
-from tests.collectors.receiving import fields
-from tests.collectors.test_input_kafka import PARTITIONS, Topic, read
+from tests.collectors.receiving import fields, until
+from tests.collectors.site import Site
+from tests.collectors.test_input_kafka import PARTITIONS, Topic, read, stepped
 from tracer.kafka_bounds import MAX_BATCH_BYTES, SetAside
 
 MIB = 1024 * 1024
@@ -188,6 +189,27 @@ def test_bombs_in_a_real_topic(topic: Roomy) -> None:
             parcel.settle(None)
         live.poll(0)
     assert topic.committed() == [5 + 4 * BEYOND, 5, 5]
+
+
+def test_within_a_collector_it_is_quarantined_and_counted(topic: Roomy, tmp_path: Path) -> None:
+    topic.write(3)
+    topic.bomb("zstd")
+    topic.write(3, begin=3)
+    text = (
+        f"collector: shop\ninput: {{kafka: {{url: 'kafka://{topic.address}/', topics: {topic.name}, group: {topic.group}}}}}\n"
+        "format: json\nevents:\n"
+        "  - {system: shop, step: placed, time: kafka.time, keys: {order: order}}\n"
+    )
+    site = Site(tmp_path, text)
+    collecting = site.begin()
+    until(lambda: stepped(site, 6) and bool(site.quarantined()))
+    until(lambda: stepped(site, 6) and topic.committed() == [2 + BEYOND, 2, 2])
+    assert (collecting.counts.events, collecting.counts.quarantined) == (6, 1)
+    site.kill()
+    ((reason, body),) = site.quarantined()
+    assert f"{topic.name}[0], offsets 1 to {BEYOND}: a compressed batch that becomes more than" in reason
+    assert 0 < len(body) <= MAX_RAW
+    assert site.orders() == [str(number) for number in range(6)]
 
 
 def test_memory_of_a_reader_stays_bounded(topic: Roomy) -> None:
