@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pipeline.simulate.deeds import Deed
 from pipeline.simulate.telemetry import Pod, Session
-from pipeline.simulate.voices import Voice, voice_of
+from pipeline.simulate.voices import Told, Voice, voice_of
 from schemas.landscape import Landscape
 from tracer.sinks.contract import Sink
 
@@ -123,9 +123,8 @@ class Emission:
             return self._clock() + skew
 
         air.session = session
-        air.voice = voice_of(
-            self._sink, air.pod.name, air.pod.system, own_clock, self._landscape, skew=skew, every=self._every
-        )
+        told = Told(air.pod.name, air.pod.system, own_clock, skew, self._every)
+        air.voice = voice_of(self._sink, told, self._landscape)
         session.markers.append(now)
         air.next_marker = now + self._every
 

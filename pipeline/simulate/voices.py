@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from collectors.checkpoint import Checkpoint
 from collectors.collecting import Collecting
@@ -45,20 +45,22 @@ class Voice(Protocol):
     def fall_silent(self) -> None: ...
 
 
+class Told(NamedTuple):
+    """Of a boot: ``name`` of the pod, whose ``system`` it speaks for; its ``clock``, which is ``skew`` µs ahead; µs between markers
+    (``every``)."""
+
+    name: str
+    system: str
+    clock: Callable[[], int]
+    skew: int
+    every: int
+
+
 class Instrumented:
     """A pod that emits."""
 
-    def __init__(
-        self,
-        sink: Sink,
-        name: str,
-        system: str,
-        clock: Callable[[], int],
-        landscape: Landscape,
-        *,
-        skew: int,
-        every: int,
-    ):
+    def __init__(self, sink: Sink, told: Told, landscape: Landscape):
+        name, system, clock, skew, every = told
         self._skew = skew
         self._emitter = Emitter(
             sink, name, clock(), (system,), clock, every=every,
@@ -92,17 +94,8 @@ class Read:
     """A pod whose system writes, and a collector beside it reads. Each boot has a folder of its own: what a host that died had
     written and nobody read went with it."""
 
-    def __init__(
-        self,
-        sink: Sink,
-        name: str,
-        system: str,
-        clock: Callable[[], int],
-        landscape: Landscape,
-        *,
-        skew: int,
-        every: int,
-    ):
+    def __init__(self, sink: Sink, told: Told, landscape: Landscape):
+        name, system, clock, skew, every = told
         self._sink, self._skew = sink, skew
         self._folder = tempfile.TemporaryDirectory(prefix="lastseen-simulate-")
         folder = Path(self._folder.name)
@@ -145,12 +138,9 @@ class Read:
         self._folder.cleanup()
 
 
-def voice_of(
-    sink: Sink, name: str, system: str, clock: Callable[[], int], landscape: Landscape, *, skew: int, every: int
-) -> Voice:
+def voice_of(sink: Sink, told: Told, landscape: Landscape) -> Voice:
     """How a pod of a system is heard: see `READ`."""
-    kind = Read if system in READ else Instrumented
-    return kind(sink, name, system, clock, landscape, skew=skew, every=every)
+    return (Read if told.system in READ else Instrumented)(sink, told, landscape)
 
 
 def _writer(system: str, folder: Path) -> Writer:
