@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def world(tmp_path: Path) -> Heard:
     return Heard(tmp_path)
 
 
-def _lines(world: Heard, *records: dict[str, object]) -> None:
+def _lines(world: Heard, *records: Mapping[str, object]) -> None:
     with (world.folder / "shop-log.log").open("a") as stream:
         stream.writelines(json.dumps(record) + "\n" for record in records)
 
@@ -92,7 +93,7 @@ def test_28_what_is_too_large_is_set_aside_bounded_and_the_rest_goes_on(world: H
     with (world.folder / "shop-log.log").open("a") as stream:
         stream.write('{"order": ' + "[" * 100_000 + "\n")
         stream.write("x" * 5_000_000 + "\n")
-    _lines(world, *({"order": f"n{n}", "at": at} for n in range(2_000)))  # a flood of new keys
+    _lines(world, *[{"order": f"n{n}", "at": at} for n in range(2_000)])  # a flood of new keys
     world.passes(1)
     said = world.said()
     assert len(said) == 2_001
