@@ -26,7 +26,7 @@ from schemas.event import parse_event
 from tests.collectors.format_laws import Case, FormatLaws
 from tests.collectors.receiving import event, fields, reason
 
-FIXTURES = Path("/work/shared/fixtures/otlp")
+FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures" / "otlp"
 TRACE, SPAN, PARENT = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174", "eee19b7ec3c1b173"
 
 
