@@ -19,7 +19,7 @@ from tests.collectors.format_laws import Case, FormatLaws
 from tests.collectors.receiving import event, fields, reason
 from tracer.propagation import Trace, inject_cloud_event
 
-FOLDER = Path("/work/shared/fixtures/cloudevents")
+FOLDER = Path(__file__).parents[3] / "shared" / "fixtures" / "cloudevents"
 ATTRIBUTES = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "com.shop.paid"}
 STRUCTURED = {"content-type": "application/cloudevents+json"}
 
