@@ -74,6 +74,10 @@ class Checkpoint:
     def drop(self, stream: str) -> None:
         self.dirty = self._streams.pop(stream, None) is not None or self.dirty
 
+    def forget(self) -> None:
+        """Begin anew: all is read again, and makes the same events."""
+        self._streams, self.through, self.dirty = {}, None, True
+
     def vouched(self, through: int | None) -> None:
         """Remembered with the next save; by itself no reason for one."""
         self.through = through if self.through is None or through is None else max(self.through, through)

@@ -79,6 +79,7 @@ class Collecting:
         counts: since it began.
         failed: why it cannot go on; None while it can.
         done: with ``once``, all was read and acknowledged.
+        incomplete: with ``once``, not all could be read, and nothing was vouched for.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Collecting:
         self.counts = Counts()
         self.failed: Invalid | None = None
         self.done = False
+        self.incomplete = False
         self.once = once
         self._checkpoint, self._clock, self._tell = checkpoint, clock, tell
         self._through = through
@@ -398,6 +400,7 @@ class Collecting:
             return now
         if through is None:
             self._tell(f"{self.name}: not all could be read, so nothing is vouched for; run it again")
+            self.incomplete = True
             return None
         if through > now:
             raise Invalid(f"the list cannot be complete through {format_time(through)}: that is still to come")

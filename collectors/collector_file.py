@@ -58,7 +58,7 @@ def read_collector(path: Path) -> CollectorFile:
     try:
         collector = Collector.model_validate(data)
     except ValidationError as error:
-        mistakes += document.faults(error)
+        mistakes += document.faults(error, words=Collector.model_fields)
     chosen: dict[str, Any] = {}
     for word, table in (("input", INPUTS), ("format", FORMATS)):
         choice = _choice(data, word) if collector is None else getattr(collector, word)
@@ -103,11 +103,14 @@ def _chosen(choice: Choice, table: Mapping[str, str], word: str, document: Docum
             document.mistake(f"no {word} is called {choice.name[:40]!r}; there are {', '.join(table)}", (word,))
         )
         return None
+    words: Mapping[str, Any] = {}
     try:
+        model = _load(place)
+        words = model.model_fields
         # What a declaration names by a relative path (a copybook) stands beside the collector's file.
-        return _load(place).model_validate(choice.options, context={"base": Path(document.file).absolute().parent})
+        return model.model_validate(choice.options, context={"base": Path(document.file).absolute().parent})
     except ValidationError as error:
-        mistakes += document.faults(error, (word, choice.name))
+        mistakes += document.faults(error, (word, choice.name), words)
     except ModuleNotFoundError as error:
         missing = (error.name or place).partition(".")[0]
         if missing == "collectors":

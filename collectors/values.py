@@ -98,7 +98,9 @@ class TimeReader:
                     raise
                 continue
             return self._place(found)
-        raise Invalid(f"not a time as {' or '.join(self._formats)}: {shown(text)}")
+        counted = text.lstrip("-").replace(".", "", 1).isdigit() and not set(self._formats) & set(_EPOCH_UNITS)
+        hint = "; a count since 1970 is `times: epoch_s`, or epoch_ms" if counted else ""
+        raise Invalid(f"not a time as {' or '.join(self._formats)}: {shown(text)}{hint}")
 
     def _with_year(self, text: str, pattern: str, around: int | None) -> int:
         """Raises ``ValueError`` for what is not written so."""

@@ -61,14 +61,16 @@ class Document:
         place = tuple(place)
         return Invalid(reason, file=self.file, line=self.lines.get(self.known(place)), field=_dotted(place))
 
-    def faults(self, error: ValidationError, under: Place = ()) -> list[Invalid]:
-        """All that pydantic complains of, each with its line."""
+    def faults(self, error: ValidationError, under: Place = (), words: Iterable[str] = ()) -> list[Invalid]:
+        """All that pydantic complains of, each with its line. ``words``: those that may stand at ``under``."""
         found = []
         for fault in error.errors(include_url=False, include_context=False, include_input=False):
             place = (*under, *(part for part in fault["loc"] if part != "[key]"))
             reason = _REASONS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
             if fault["type"] not in ("missing", "extra_forbidden"):
                 place = self.known(place)
+            elif fault["type"] == "extra_forbidden" and words and len(place) == len(under) + 1:
+                reason = f"{reason}; there are {', '.join(sorted(words))}"
             found.append(self.mistake(reason, place))
         return list({(fault.field, fault.reason): fault for fault in found}.values())
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from collectors.formats.contract import Decoder, Item, Record, whole
 from collectors.formats.framing import MAX_LINE, TOO_LONG, TORN, Encoding, Framing
@@ -14,8 +14,19 @@ from collectors.formats.multiline import Group, Multiline
 from collectors.inputs.record import MAX_RAW, Unreadable
 
 
+def several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(several), Field(max_length=100)]
+
+
 class LineFormat(BaseModel):
-    """A format whose records are lines. A subclass says what a record's text is."""
+    """A format whose records are lines. A subclass says what a record's text is.
+
+    ``contains``: texts of which a record has one, or it says nothing, as most lines of a log; asked before it is read, and much
+    cheaper.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,6 +35,7 @@ class LineFormat(BaseModel):
 
     encoding: Encoding = "utf-8"
     multiline: Multiline | None = None
+    contains: Texts = ()
 
     @abstractmethod
     def items(self, text: str, raw: bytes, line: int) -> tuple[Item, ...]:
@@ -50,6 +62,7 @@ class LineDecoder(Framing):
     ) -> None:
         super().__init__(layout.encoding, offset, line, state, ended=ended)
         self._items = layout.items
+        self._contains = layout.contains
         self._multiline = layout.multiline
         self._group: Group | None = None
 
@@ -69,7 +82,7 @@ class LineDecoder(Framing):
             super()._take_all(lines, records)
             return
         offset, number, width, carriage = self._offset, self._line, len(self._end), self._return
-        encoding, items_of = self._encoding, self._items
+        encoding, items_of, contains = self._encoding, self._items, self._contains
         for line in lines:
             begin, offset = offset, offset + len(line) + width
             raw = line.removesuffix(carriage)
@@ -80,7 +93,8 @@ class LineDecoder(Framing):
             if text is None:
                 records.append(self._record(begin, offset, number, raw, TOO_LONG if len(line) > MAX_LINE else ""))
             else:
-                items = items_of(text, raw, number) if text and not text.isspace() else ()
+                says = text and not text.isspace() and (not contains or any(one in text for one in contains))
+                items = items_of(text, raw, number) if says else ()
                 records.append(Record(begin, offset, number, items))
             number += 1
         self._offset, self._line = offset, number
@@ -115,6 +129,8 @@ class LineDecoder(Framing):
         except UnicodeError:
             return Record(begin, end, number, (Unreadable(number, f"bytes that are not {self._encoding}", raw),))
         if not text or text.isspace():
+            return Record(begin, end, number, ())
+        if self._contains and not any(one in text for one in self._contains):
             return Record(begin, end, number, ())
         if self._group is not None:
             text = text.replace("\r\n", "\n")

@@ -9,31 +9,24 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from collectors.formats.contract import Item
-from collectors.formats.lines import LineFormat
+from collectors.formats.lines import LineFormat, several
 from collectors.formats.multiline import MAX_MATCHED, linear
 from collectors.inputs.record import Row, Unreadable
 
 _NAME = re.compile(r"(?:^|[^\\])(?:\\\\)*\(\?P?<(\w+)>")
 
 
-def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_several), Field(max_length=100)]
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1, max_length=100)]
+Patterns = Annotated[tuple[str, ...], BeforeValidator(several), Field(min_length=1, max_length=100)]
 
 
 class RegexFormat(LineFormat):
     """The first pattern that is found in a record gives its fields: the named groups that took part.
 
     ``pattern``: one, or several in the order in which they are tried; RE2's syntax, without look-arounds and back references.
-    ``contains``: texts of which a record has one, or it says nothing; asked before any pattern, and much cheaper. ``otherwise``:
-    what a record that no pattern is found in is: unreadable, or nothing.
+    ``otherwise``: what a record that no pattern is found in is: unreadable, or nothing.
     """
 
     pattern: Patterns
-    contains: Texts = ()
     otherwise: Literal["unreadable", "nothing"] = "unreadable"
 
     @field_validator("pattern")
@@ -54,8 +47,6 @@ class RegexFormat(LineFormat):
         return tuple((one.search, tuple(one.groupindex.items())) for one in compiled)
 
     def items(self, text: str, raw: bytes, line: int) -> tuple[Item, ...]:
-        if self.contains and not any(one in text for one in self.contains):
-            return ()
         data = text.encode()
         if len(data) > MAX_MATCHED:
             return (Unreadable(line, f"more than {MAX_MATCHED} bytes, too long for a pattern", raw),)

@@ -22,12 +22,13 @@ from collectors.sample import Told, try_sample
 from collectors.withheld import Withheld
 from pipeline.answers.inert import as_csv, as_json
 from pipeline.app import App
-from pipeline.cli.common import FINDINGS, app_of, leave, typed
+from pipeline.cli.common import FINDINGS, UNAVAILABLE, app_of, leave, typed
 from pipeline.cli.load import judge_now
 from pipeline.cli.options import format_option, moment
 from pipeline.cli.service import stopping, tell
 from pipeline.cli.terminal import console, err, inert, plain
 from pipeline.errors import Invalid
+from schemas.flow import Flows
 from schemas.landscape import Landscape
 from schemas.times import format_duration, format_time
 from tracer.privacy import Privacy
@@ -58,17 +59,17 @@ def collect() -> None:
 @_files
 def check(files: tuple[Path, ...]) -> None:
     """Say whether collectors' FILEs are right, what they read, and for whom they vouch."""
-    landscape = app_of().definitions()[1]
+    flows, landscape = app_of().definitions()
     out = console()
     for index, file in enumerate(_read_all(files)):
         if index:
             out.print()
         out.print(plain(f"{file.collector.name}: {file.path} is right", "green"))
-        for name, text in _described(file, landscape):
+        for name, text in _described(file, flows, landscape):
             out.print(plain(f"  {name:<9} {text}"), soft_wrap=True)
 
 
-def _described(file: CollectorFile, landscape: Landscape) -> Iterator[tuple[str, str]]:
+def _described(file: CollectorFile, flows: Flows, landscape: Landscape) -> Iterator[tuple[str, str]]:
     collector = file.collector
     yield "reads", f"{collector.input.name}{_options(collector.input.options)}, as {collector.format.name}"
     for event in collector.events:
@@ -90,6 +91,16 @@ def _described(file: CollectorFile, landscape: Landscape) -> Iterator[tuple[str,
     unknown = sorted({name for event in collector.events for name in event.keys} - set(landscape.keys))
     if unknown:
         yield "note", f"no landscape says what kind of key {', '.join(unknown)} is, so no flow can follow it"
+    strange = _unheard_of(file, flows)
+    if strange:
+        yield "note", f"no flow has the step {', '.join(strange)}; name the folder of yours with --flows"
+
+
+def _unheard_of(file: CollectorFile, flows: Flows) -> list[str]:
+    """Steps of systems that no flow knows: what they report is judged by none."""
+    known = {(name, step.system) for flow in flows.all() for name, step in flow.steps.items()}
+    made = {(event.step.constant, event.system.constant) for event in file.collector.events}
+    return sorted(f"{step} of {system}" for step, system in made if step and system and (step, system) not in known)
 
 
 def _options(options: dict[str, Any]) -> str:
@@ -190,10 +201,15 @@ def _table(told: list[Told]) -> None:
     help="From when on it is complete. Default: with --once the beginning of time, else now, or where the last run ended.",
 )  # fmt: skip
 @click.option(
+    "--again",
+    is_flag=True,
+    help="Read all from its beginning, as after a change of the file: it makes the same events.",
+)
+@click.option(
     "--positions", "folder", type=click.Path(path_type=Path, file_okay=False), default=None,
     help="Folder in which positions are kept (default: collectors, in the folder of --data).",
 )  # fmt: skip
-def run(files: tuple[Path, ...], once: bool, through: str, since: str, folder: Path | None) -> None:
+def run(files: tuple[Path, ...], once: bool, through: str, since: str, again: bool, folder: Path | None) -> None:
     """Run the collectors declared in FILEs, in one process.
 
     What is read is settled, and its position saved, once the event log has acknowledged it. SIGTERM and Ctrl-C finish what is in
@@ -218,11 +234,17 @@ def run(files: tuple[Path, ...], once: bool, through: str, since: str, folder: P
         where = folder or app.config.data / "collectors"
         made = []
         for one in read:
-            made.append(_collecting(app, one, sink, where, landscape, once=once, **spans))
+            made.append(_collecting(app, one, sink, where, landscape, once=once, again=again, **spans))
         _run(made, stop, log.name)
         _sum_up(made)
         if once and app.config.embedded_log and app.config.embedded_store:
             judge_now(app, log, {system for one in read for system in (*one.systems, *one.collector.systems())}, flows)
+        for strange in filter(None, (_unheard_of(one, flows) for one in read)):
+            tell(
+                f"no flow has the step {', '.join(strange)}, so nothing is said of it; name the folder of yours with --flows"
+            )
+    if any(one.incomplete for one in made):
+        leave(UNAVAILABLE)
 
 
 def _run(made: list[Collecting], stop: threading.Event, log: str) -> None:
@@ -240,10 +262,13 @@ def _collecting(
     landscape: Landscape,
     *,
     once: bool,
+    again: bool,
     since: int | None,
     through: int | None,
 ) -> Collecting:
     checkpoint = Checkpoint(folder, file.collector.name)
+    if again:
+        checkpoint.forget()
     try:
         return Collecting(
             file, sink, checkpoint, app.clock, app.config.env, landscape=landscape,
@@ -291,6 +316,8 @@ def _sum_up(made: list[Collecting]) -> None:
     out = console()
     for one in made:
         out.print(plain(_counts(one)))
+        if one.once and not one.counts.read and not one.incomplete:
+            out.print(plain("  nothing new since the last run; --again reads all of it, as after a change of the file"))
         if one.counts.without:
             out.print(plain(f"  {one.counts.without} records met no condition and made no event"))
         for what, count in one.missed.items():

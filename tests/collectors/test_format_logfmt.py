@@ -75,3 +75,12 @@ def test_an_event_is_ready_and_its_emitters_numbers_are_left_out() -> None:
     assert isinstance(item, Ready)
     assert set(item.event) == {"id", "system", "step", "time", "keys"}
     assert item.raw == body
+
+
+def test_lines_that_say_nothing_are_nothing() -> None:
+    decoder = LogfmtFormat.model_validate({"contains": "svc="}).decoder()
+    records = decoder.feed(b"GET / 200\nsvc=a n=1\n\xff bad\nsvc=b n=2\n")
+    items = [item for record in records for item in record.items]
+    assert [item.fields["n"] for item in items if isinstance(item, Row)] == ["1", "2"]
+    # What cannot be read at all may have said something.
+    assert [item.reason for item in items if isinstance(item, Unreadable)] == ["bytes that are not utf-8"]

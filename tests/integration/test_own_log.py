@@ -66,6 +66,27 @@ def test_reading_it_again_under_another_name_changes_nothing(shop: Path) -> None
     assert said(shop) == before
 
 
+def test_a_first_run_without_the_flow_is_told_and_mended(shop: Path) -> None:
+    collector = str(shop / "shop-log.yaml")
+    without = ("--data", str(shop / "data"), "collect", "run", collector, "--once")
+    done = CliRunner().invoke(cli, without, env={"COLUMNS": "200"}, standalone_mode=False)
+    assert "no flow has the step paid of payment-service" in done.output
+    again = lastseen(shop, "collect", "run", collector, "--once").output
+    assert "nothing new since the last run; --again" in again
+    assert "webshop: 4 transactions, 2 completed, 1 failed, 1 lost" in again
+    before = said(shop)
+    assert "read 11, events 10" in lastseen(shop, "collect", "run", collector, "--once", "--again").output
+    assert said(shop) == before
+
+
+def test_a_file_that_is_not_there_is_out_of_reach(shop: Path) -> None:
+    (shop / "shop.log").unlink()
+    assert (
+        "nothing is vouched for"
+        in lastseen(shop, "collect", "run", str(shop / "shop-log.yaml"), "--once", code=3).output
+    )
+
+
 def said(shop: Path) -> list[tuple[str, ...]]:
     """By order: its status, and which events it rests on."""
     found = json.loads(lastseen(shop, "list", "--flow", "webshop", "--format", "json").output)
