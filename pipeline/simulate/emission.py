@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pipeline.simulate.deeds import Deed
 from pipeline.simulate.telemetry import Pod, Session
-from pipeline.simulate.voices import Told, Voice, voice_of
+from pipeline.simulate.voices import READ, Told, Voice, voice_of
 from schemas.landscape import Landscape
 from tracer.sinks.contract import Sink
 
@@ -42,10 +42,10 @@ class Emission:
 
     def __init__(
         self, pods: Sequence[Pod], sink: Sink, clock: Clock, landscape: Landscape, *, every: int, tick: int,
-        patient: bool = False,
+        patient: bool = False, read: frozenset[str] = READ,
     ):  # fmt: skip
         self._sink, self._clock, self._landscape = sink, clock, landscape
-        self._every, self._tick, self._patient = every, tick, patient
+        self._every, self._tick, self._patient, self._read = every, tick, patient, read
         self._airs = {pod.name: _Air(pod) for pod in pods}
 
     def play(self, deeds: Sequence[Deed], begin: int, end: int, on_tick: Callable[[int], None]) -> None:
@@ -124,7 +124,7 @@ class Emission:
 
         air.session = session
         told = Told(air.pod.name, air.pod.system, own_clock, skew, self._every)
-        air.voice = voice_of(self._sink, told, self._landscape)
+        air.voice = voice_of(self._sink, told, self._landscape, self._read)
         session.markers.append(now)
         air.next_marker = now + self._every
 

@@ -17,6 +17,7 @@ from pipeline.simulate.statements import SHIFTS, runs
 from pipeline.simulate.stories import Size, Stories
 from pipeline.simulate.telemetry import Disturbance, Ear, Interval, Pod, ears, listen, pods_of
 from pipeline.simulate.truth import Truth
+from pipeline.simulate.voices import READ
 from schemas.flow import Flows
 from schemas.landscape import Landscape
 from schemas.times import DAY, HOUR, MINUTE, SECOND
@@ -35,6 +36,8 @@ class Simulation:
         faults: with stories that go wrong. Without, everything goes well.
         disturbed: with a blackout, a delay and a skewed clock (by default where there are faults). Without, `blackout` and
             `delay` are the only disturbances.
+        read: systems of which a collector reads what they write; all others emit. What is heard is the same, in three times the
+            time.
         every: µs between a source's markers. ``tick``: µs between sendings. ``weeks``: of simulated time.
     """
 
@@ -52,11 +55,13 @@ class Simulation:
         every: int = 30 * MINUTE,
         tick: int = 10 * MINUTE,
         weeks: int = 3,
+        read: frozenset[str] = READ,
     ):
         missing = [name for name in SHIPPED if name not in flows.versions]
         if missing:
             raise ValueError(f"the simulated shop needs the flows that ship; there is no {', '.join(missing)}")
         self.seed, self.begin, self.end, self.every, self._tick = seed, end - weeks * 7 * DAY, end, every, tick
+        self._read = read
         self.flows, self.landscape = flows, landscape
         self.clock = SimulatedClock(self.begin)
         systems = {step.system for name in SHIPPED for step in flows.latest(name).steps.values()}
@@ -107,7 +112,7 @@ class Simulation:
         pods = listen(self._names, self.begin, self._shifts(), self._skews, self.disturbances)
         self.pods = {pod.name: pod for pod in pods}
         sink = log.producer()
-        emission = Emission(pods, sink, self.clock, self.landscape, every=self.every, tick=self._tick)
+        emission = Emission(pods, sink, self.clock, self.landscape, every=self.every, tick=self._tick, read=self._read)
         due = self.begin + step
 
         def ticked(now: int) -> None:

@@ -138,9 +138,9 @@ class Read:
         self._folder.cleanup()
 
 
-def voice_of(sink: Sink, told: Told, landscape: Landscape) -> Voice:
-    """How a pod of a system is heard: see `READ`."""
-    return (Read if told.system in READ else Instrumented)(sink, told, landscape)
+def voice_of(sink: Sink, told: Told, landscape: Landscape, read: frozenset[str] = READ) -> Voice:
+    """How a pod of a system is heard; ``read``: systems of which a collector reads what they write."""
+    return (Read if told.system in read else Instrumented)(sink, told, landscape)
 
 
 def _writer(system: str, folder: Path) -> Writer:

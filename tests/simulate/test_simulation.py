@@ -11,6 +11,7 @@ from pipeline.log.memory import MemoryLog
 from pipeline.simulate import faults
 from pipeline.simulate.simulation import SKEW, SKEWED_POD, Simulation
 from pipeline.simulate.stories import Size
+from pipeline.simulate.voices import READ
 from schemas.control import Goodbye, Hello, Marker, decode_control
 from schemas.event import Event, parse_event
 from schemas.times import DAY, HOUR
@@ -72,6 +73,24 @@ def test_what_is_sent_are_events_of_the_contract_in_order_of_time_and_each_once(
     for row, event in events:
         assert simulation.begin <= event.time - _skew(event) <= row.append_time
         assert event.seq <= numbers[event.source, event.epoch]
+
+
+def test_what_a_collector_reads_is_heard_as_what_is_emitted() -> None:
+    """The same events from the same sources, and the same word of how far each has got."""
+    found = []
+    for read in (READ, frozenset[str]()):
+        flows, landscape = definitions()
+        simulation = Simulation(5, 60, END, flows, landscape, read=read)
+        log = played(simulation)
+        said = Counter(
+            (e.source, e.epoch, e.step, e.phase, e.time, *sorted(e.keys.items()), *sorted(e.attributes.items()))
+            for _, e in _events(log)
+        )
+        control = [decode_control(row.value) for row in log.broker.topics[CONTROL][0].rows]
+        marks = sorted((r.source, r.epoch, r.through, r.sent) for r in control if isinstance(r, Marker | Goodbye))
+        found.append((said, marks))
+    assert found[0][0] == found[1][0]
+    assert found[0][1] == found[1][1]
 
 
 def test_append_times_go_forward_in_every_partition() -> None:
