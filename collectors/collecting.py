@@ -114,6 +114,7 @@ class Collecting:
         self.failed: Invalid | None = None
         self.done = False
         self.incomplete = False
+        self._left = False
         self.once = once
         self._checkpoint, self._clock, self._tell = checkpoint, clock, tell
         self._through = through
@@ -376,8 +377,14 @@ class Collecting:
     def abandon(self) -> None:
         """End as a process that is killed does: without a goodbye, and what is not settled is read again next time."""
         self._give_back()
-        self._live.close()
+        self._leave()
         self._checkpoint.close()
+
+    def _leave(self) -> None:
+        """Let go of the input, once."""
+        if not self._left:
+            self._left = True
+            self._live.close()
 
     def _finish(self) -> None:
         """All was read: vouch for it, as ``load`` does. Raises ``Unavailable`` where the log is away: call again."""
@@ -391,6 +398,9 @@ class Collecting:
                 self._emitter.goodbye("closed", through)
             self._checkpoint.vouched(self._emitter.told)
             self.done = self._save() if self._checkpoint.dirty or through is not None else True
+            if self.done:
+                # Whoever shares a topic with it waits for it otherwise.
+                self._leave()
 
     def _complete(self) -> int | None:
         """Until when what was read is complete; None where it cannot be vouched for."""
@@ -427,7 +437,7 @@ class Collecting:
             self._give_back()
             if self._checkpoint.dirty or self._emitter.told is not None:
                 self._save()
-            self._live.close()
+            self._leave()
             self._checkpoint.close()
 
     def _catch_up(self) -> None:

@@ -356,6 +356,32 @@ def test_within_a_collector(topic: Topic, tmp_path: Path) -> None:
     assert not site.quarantined()
 
 
+def test_two_of_one_group_read_a_topic_once_between_them(topic: Topic, tmp_path: Path) -> None:
+    """One that is done leaves the group: the other would wait for it for ever."""
+    topic.write(30)
+    text = (
+        f"input: {{kafka: {{url: 'kafka://{topic.address}/', topics: {topic.name}, group: {topic.group}}}}}\n"
+        "format: json\nevents:\n"
+        "  - {system: shop, step: placed, time: kafka.time, keys: {order: order}}\n"
+    )
+    sites = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        sites.append(Site(tmp_path / name, f"collector: {name}\n{text}"))
+    both = [site.begin(once=True) for site in sites]
+
+    def over() -> bool:
+        for site, collecting in zip(sites, both, strict=True):
+            if not collecting.done:
+                site.steps(1, apart=100_000)
+        return all(collecting.done for collecting in both)
+
+    until(over)
+    assert len({order for site in sites for order in site.orders()}) == 30
+    for site in sites:
+        site.stop()
+
+
 def stepped(site: Site, sent: int) -> bool:
     site.steps(1, apart=100_000)
     return len(site.observed()) >= sent
