@@ -22,6 +22,7 @@ from kafka import TopicPartition
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from collectors.collecting import Collecting
 from collectors.formats.cloudevents import CloudEventsFormat
 from collectors.formats.contract import Format
 from collectors.formats.json import JsonFormat
@@ -368,15 +369,14 @@ def test_two_of_one_group_read_a_topic_once_between_them(topic: Topic, tmp_path:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         sites.append(Site(tmp_path / name, f"collector: {name}\n{text}"))
-    both = [site.begin(once=True) for site in sites]
+    for site in sites:
+        collecting = site.begin(once=True)
 
-    def over() -> bool:
-        for site, collecting in zip(sites, both, strict=True):
-            if not collecting.done:
-                site.steps(1, apart=100_000)
-        return all(collecting.done for collecting in both)
+        def over(site: Site = site, collecting: Collecting = collecting) -> bool:
+            site.steps(1, apart=100_000)
+            return collecting.done
 
-    until(over)
+        until(over)
     assert len({order for site in sites for order in site.orders()}) == 30
     for site in sites:
         site.stop()
