@@ -46,6 +46,9 @@ class Patience:
             try:
                 result = operation()
             except Fenced:
+                # What else is ours would stay paused for ever (seed 7533).
+                if retried:
+                    self._resume()
                 raise
             except Unavailable as error:
                 if self._stop.is_set():
