@@ -242,3 +242,24 @@ def test_the_same_commands_on_kafka(place: Place, kafka: str) -> None:
     workers[1].send_signal(signal.SIGTERM)
     assert workers[1].wait(PATIENCE) == 0, place.said(workers[1])
     place.run("doctor")
+
+
+def test_the_simulated_shop_runs_in_real_time_on_kafka(place: Place, kafka: str) -> None:
+    """Asked to end, every source says goodbye; what it said is found again, number by number."""
+    place.env["LASTSEEN_LOG"] = kafka
+    place.run("setup")
+    shop = place.start("simulate", "--rate", "3600", "--for", "1h")
+    place.until_said(shop, "Ctrl-C ends it")
+    until(lambda: len(json.loads(_judged(place))) >= 3)
+    shop.send_signal(signal.SIGTERM)
+    assert shop.wait(PATIENCE) == 0, place.said(shop)
+    assert "orders begun" in place.said(shop)
+    place.run("worker", "--drain")
+    sources = json.loads(place.run("sources", "--format", "json"))["sources"]
+    assert {source["state"] for source in sources} <= {"open", "closed"}
+    assert "none of" in place.run("audit", "--fail-on", "missing")
+
+
+def _judged(place: Place) -> str:
+    place.run("worker", "--drain")
+    return place.run("list", "--flow", "order", "--format", "json")
