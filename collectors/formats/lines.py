@@ -12,11 +12,7 @@ from collectors.formats.contract import Decoder, Item, Record, whole
 from collectors.formats.framing import MAX_LINE, TOO_LONG, TORN, Encoding, Framing
 from collectors.formats.multiline import Group, Multiline
 from collectors.inputs.record import MAX_RAW, Unreadable
-
-
-def several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
+from collectors.words import several
 
 Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(several), Field(max_length=100)]
 

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from collectors.formats.contract import Item
-from collectors.formats.lines import LineFormat, several
+from collectors.formats.lines import LineFormat
 from collectors.formats.multiline import MAX_MATCHED, linear
 from collectors.inputs.record import Row, Unreadable
+from collectors.words import several
 
 _NAME = re.compile(r"(?:^|[^\\])(?:\\\\)*\(\?P?<(\w+)>")
 

@@ -28,6 +28,7 @@ from collectors.formats.edi_envelope import Check, Ends, Envelope, Opened
 from collectors.formats.edi_segments import Segment
 from collectors.formats.edi_tree import Loops, Node
 from collectors.formats.framing import known_encoding
+from collectors.words import several
 
 _ALNUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 BLANKS = " \t\r\n\x00\x1a"
@@ -60,10 +61,6 @@ def _encoding(name: str) -> str:
     return found
 
 
-def _tags(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
 Tag = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{1,2}$")]
 
 
@@ -73,7 +70,7 @@ class EdiFormat(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    each: Annotated[tuple[Tag, ...], BeforeValidator(_tags), Field(max_length=20)] = ()
+    each: Annotated[tuple[Tag, ...], BeforeValidator(several), Field(max_length=20)] = ()
     check: Check = "all"
     max_bytes: Annotated[int, Field(ge=1024, le=4 * MAX_INTERCHANGE)] = MAX_INTERCHANGE
 

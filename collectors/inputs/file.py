@@ -20,9 +20,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from collectors.inputs.file_content import Content, Cut, Damaged, open_file
 from collectors.inputs.file_positions import FilePositions
-from collectors.inputs.file_search import PathPattern, beside, found, several
+from collectors.inputs.file_search import PathPattern, beside, found
 from collectors.inputs.file_tail import Tail
 from collectors.inputs.live import Context, Parcel, Placed
+from collectors.words import several
 from schemas.errors import Invalid
 from schemas.flow import Duration
 from schemas.times import MINUTE, SECOND

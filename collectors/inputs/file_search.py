@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 from pydantic import AfterValidator, Field
 
@@ -18,10 +18,6 @@ def _path(text: str) -> str:
     if "\0" in text:
         raise ValueError("contains NUL")
     return text
-
-
-def several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
 
 
 PathPattern = Annotated[str, AfterValidator(_path), Field(min_length=1, max_length=1000)]

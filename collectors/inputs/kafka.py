@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -12,13 +12,9 @@ from collectors.formats.syslog import RECEIVED
 from collectors.inputs.kafka_live import KafkaLive
 from collectors.inputs.live import Context, LiveInput
 from collectors.inputs.sampled import message_or_lines
+from collectors.words import several
 from schemas.errors import Invalid
 from tracer.sinks.kafka_config import ENV, KafkaAddress, read_address
-
-
-def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
 
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 WORKERS = "lastseen"
@@ -39,7 +35,7 @@ class KafkaInput(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     url: str
-    topics: Annotated[tuple[Topic, ...], BeforeValidator(_several), Field(min_length=1, max_length=1000)]
+    topics: Annotated[tuple[Topic, ...], BeforeValidator(several), Field(min_length=1, max_length=1000)]
     group: Topic
     secrets: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*_$")] = ENV
     begin: Literal["beginning", "end"] = Field(default="beginning", alias="from")
