@@ -12,7 +12,6 @@ from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from pipeline.errors import Invalid, Unavailable
 from pipeline.log.contract import fewer
 from tracer.record import CONTROL, EVENTS
-from tracer.sinks.kafka_config import unavailable
 from tracer.sinks.kafka_topics import LOG_TIME, TIMESTAMPS, KafkaTopicsAsked, WrongTopics
 
 PARTITIONS = 12
@@ -74,30 +73,28 @@ class KafkaTopics(KafkaTopicsAsked):
             for topic, configs in CONFIGS.items()
             if topic not in there
         }
+        exists = kafka_errors.TopicAlreadyExistsError
         try:
             if wanted:
-                self._admin().create_topics(wanted, wait_for_metadata=True)
+                self._asked(lambda admin: admin.create_topics(wanted, wait_for_metadata=True), exists)
             for topic in there:
                 self._set_right(topic)
-        except kafka_errors.TopicAlreadyExistsError:
+        except exists:
             self.create(partitions)
-        except kafka_errors.KafkaError as error:
-            raise unavailable(self._address.name, error) from error
 
     def extend(self, partitions: int) -> None:
         """See `pipeline.log.contract.Log`; waits until every new partition has a leader."""
         have = self.partitions()
         if partitions < have:
             raise fewer(self._names[EVENTS], have, partitions)
+        added = kafka_errors.InvalidPartitionsError
         try:
             if partitions > have:
-                self._admin().create_partitions({self._names[EVENTS]: partitions})
+                self._asked(lambda admin: admin.create_partitions({self._names[EVENTS]: partitions}), added)
                 self._await_leaders(partitions)
-        except kafka_errors.InvalidPartitionsError:
+        except added:
             # Somebody else added some at the same time.
             self.extend(partitions)
-        except kafka_errors.KafkaError as error:
-            raise unavailable(self._address.name, error) from error
 
     def _await_leaders(self, partitions: int) -> None:
         """A broker confirms before all of them know it."""
@@ -112,12 +109,11 @@ class KafkaTopics(KafkaTopicsAsked):
 
     def members(self, group: str) -> list[str]:
         """Of a group, as ``client on host``; none where there is no such group."""
+        nobody = kafka_errors.GroupIdNotFoundError
         try:
-            found = self._admin().describe_groups([group])
-        except kafka_errors.GroupIdNotFoundError:
+            found = self._asked(lambda admin: admin.describe_groups([group]), nobody)
+        except nobody:
             return []
-        except kafka_errors.KafkaError as error:
-            raise unavailable(self._address.name, error) from error
         return [f"{each['client_id']} on {each['client_host'].lstrip('/')}" for each in found[group]["members"]]
 
     def _beyond_mending(self, there: dict[str, dict[str, Any]]) -> list[str]:
@@ -136,10 +132,7 @@ class KafkaTopics(KafkaTopicsAsked):
 
     def _holds_records(self, topic: str, partitions: int) -> bool:
         latest = {TopicPartition(self._names[topic], each): OffsetSpec.LATEST for each in range(partitions)}
-        try:
-            ends = self._admin().list_partition_offsets(latest)
-        except kafka_errors.KafkaError as error:
-            raise unavailable(self._address.name, error) from error
+        ends = self._asked(lambda admin: admin.list_partition_offsets(latest))
         return any(end.offset > 0 for end in ends.values())
 
     def _set_right(self, topic: str) -> None:
@@ -147,15 +140,12 @@ class KafkaTopics(KafkaTopicsAsked):
         wrong = {key: value for key, value in CONFIGS[topic].items() if now.get(key) != value}
         if wrong:
             resource = ConfigResource(ConfigResourceType.TOPIC, self._names[topic], wrong)  # type: ignore[no-untyped-call]
-            self._admin().alter_configs([resource])
+            self._asked(lambda admin: admin.alter_configs([resource]))
 
     def retention(self) -> int | None:
         """See `pipeline.log.contract.Log`. A segment goes as a whole, once its newest record is old enough, and is open for as long
         as ``segment.ms``; brokers look every five minutes."""
-        try:
-            now = self._configs(EVENTS)
-        except kafka_errors.KafkaError as error:
-            raise unavailable(self._address.name, error) from error
+        now = self._configs(EVENTS)
         kept, open_for = int(now.get("retention.ms") or -1), int(now.get("segment.ms") or 0)
         if kept < 0 or "delete" not in now.get("cleanup.policy", "delete"):
             return None
@@ -175,8 +165,6 @@ class KafkaTopics(KafkaTopicsAsked):
                 problems += self._problems_of(topic, there[topic], mendable=not beyond)
         except Unavailable as error:
             return [str(error)]
-        except kafka_errors.KafkaError as error:
-            return [str(unavailable(self._address.name, error))]
         return problems
 
     def _problems_of(self, topic: str, described: dict[str, Any], mendable: bool) -> list[str]:

@@ -40,8 +40,11 @@ def test_kafka_broker_restarts_and_nothing_is_lost(tmp_path: Path, kafka_broker:
         broker.stop()
         with pytest.raises(Unavailable):
             reader.consumer.end_offsets([0])
+        with pytest.raises(Unavailable):
+            log.partitions()
         pendings = [sink.send(event("order:1", b"%d" % i, 0)) for i in range(10, 20)]
         broker.start()
+        assert log.partitions() == PARTITIONS, "asked at once, by a client that had found nobody"
         until(lambda: (sink.poll(), all(p.done for p in pendings))[1])
         assert [p.ack.offset for p in pendings if p.ack] == list(range(10, 20)), [p.error for p in pendings]
         reader.until(lambda: reader.count() >= 20)

@@ -34,6 +34,7 @@ class Outcome:
 
 def run(seed: int, joined: bool | None = None, trace: Callable[[str], None] | None = None) -> Outcome:
     """Play a seed and check it. Every other seed is one with aliases, unless it is told."""
+    disabled = logging.root.manager.disable
     if trace is None:
         logging.disable(logging.CRITICAL)
     begun = process_time()
@@ -52,6 +53,7 @@ def run(seed: int, joined: bool | None = None, trace: Callable[[str], None] | No
         for process in world.processes:
             process.crash()
         logging.getLogger("lastseen").removeHandler(handler)
+        logging.disable(disabled)
     outcome.seen, outcome.crashed_at, outcome.steps = world.weather.seen, world.weather.crashed_at, world.steps
     outcome.seen["workers started"] = world.started
     outcome.seen["ownership taken"] = len(world.observer.fences)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -35,6 +36,7 @@ def test_i1_to_i7_hold_whatever_the_seed() -> None:
 def test_seeds_that_found_something_hold(seed: int) -> None:
     """A late parcel that nobody heard of; a closed source's blind time; a commit that was tried again, then refused."""
     assert not run(seed).broken
+    assert not logging.root.manager.disable, "whoever tests logging next in this process would see none"
 
 
 @pytest.mark.parametrize("seed", [4, 5])

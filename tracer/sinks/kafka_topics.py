@@ -6,8 +6,8 @@ with its own number of partitions and with ``CreateTime``: then control is no to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
@@ -21,6 +21,7 @@ TIMESTAMPS = "message.timestamp.type"
 LOG_TIME = "LogAppendTime"
 NOT_THERE = kafka_errors.UnknownTopicOrPartitionError.errno
 NOT_ALLOWED = kafka_errors.TopicAuthorizationFailedError.errno
+T = TypeVar("T")
 
 
 class WrongTopics(ValueError):  # noqa: N818  (as `Invalid`, which the tracer does not know)
@@ -55,11 +56,28 @@ class KafkaTopicsAsked:
             create_none(self._client._manager.cluster)
         return self._client
 
-    def _ask(self) -> list[dict[str, Any]]:
+    def _asked(self, question: Callable[[Any], T], *handled: type[kafka_errors.KafkaError]) -> T:
+        """The cluster's answer; errors that the caller has ``handled`` reach him as they are.
+
+        A client whose brokers were away knows none for a while after they came back, and has asked nobody then: it is
+        opened anew, once.
+
+        Raises:
+            Unavailable: the cluster cannot be asked, or refuses.
+        """
         try:
-            found: list[dict[str, Any]] = self._admin().describe_topics(list(self._names.values()))
+            try:
+                return question(self._admin())
+            except kafka_errors.NodeNotReadyError:
+                self.close()
+                return question(self._admin())
+        except handled:
+            raise
         except kafka_errors.KafkaError as error:
             raise unavailable(self._address.name, error) from error
+
+    def _ask(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._asked(lambda admin: admin.describe_topics(list(self._names.values())))
         return found
 
     def _describe(self) -> dict[str, dict[str, Any]]:
@@ -71,10 +89,7 @@ class KafkaTopicsAsked:
         """Empty where this user may not read them."""
         name = self._names[topic]
         resource = ConfigResource(ConfigResourceType.TOPIC, name)  # type: ignore[no-untyped-call]
-        try:
-            found = self._admin().describe_configs([resource], config_filter="all")
-        except kafka_errors.KafkaError as error:
-            raise unavailable(self._address.name, error) from error
+        found = self._asked(lambda admin: admin.describe_configs([resource], config_filter="all"))
         return {key: entry["value"] for key, entry in found["topic"][name].items()}
 
     def require(self) -> None:
