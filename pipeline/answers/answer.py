@@ -151,7 +151,8 @@ class Answer(_Part):
 
     ``explanation``: two to five sentences, then a line of what to tell the customer. ``as_of``: through when what is said
     here is known, or the time asked for. ``said``: only with ``--as-of``: what was said then (null: nothing was). ``history``,
-    ``claims``: only of ``lookup``: what was said when, and why; whose its numbers are, where that is not plain.
+    ``claims``: only of ``lookup``: what was said when, and why; whose its numbers are, where that is not plain. ``unread``: only
+    of ``lookup``, where something is missing: ids in quarantine of records that name it and could not be read.
     """
 
     flow: str
@@ -168,11 +169,12 @@ class Answer(_Part):
     as_of: Instant
     history: Annotated[tuple[ChangeAnswer, ...], Field(description="only of lookup")] = ()
     claims: Annotated[tuple[ClaimAnswer, ...], Field(description="only of lookup")] = ()
+    unread: Annotated[tuple[str, ...], Field(description="only of lookup")] = ()
     said: Annotated[SaidAnswer | None, Field(description="only with --as-of")] = None
 
     def data(self, *, with_said: bool = False, looked_up: bool = False) -> dict[str, Any]:
         """As JSON data."""
-        without = (set() if with_said else {"said"}) | (set() if looked_up else {"history", "claims"})
+        without = (set() if with_said else {"said"}) | (set() if looked_up else {"history", "claims", "unread"})
         return self.model_dump(mode="json", exclude=without)
 
 

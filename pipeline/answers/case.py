@@ -11,7 +11,7 @@ from schemas.verdict import Drop, Hop, Outcome, Status, Verdict, Witness
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that the words are made of."""
+    """All that the words are made of. ``unread``: reports that name it and could not be read."""
 
     verdict: Verdict
     flow: Flow
@@ -19,6 +19,7 @@ class Case:
     clock: Clock
     transaction_id: str
     known_through: int
+    unread: int = 0
 
     @property
     def subject(self) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pipeline.answers.case import Case
 from pipeline.answers.words import listing
-from schemas.verdict import Status
+from schemas.verdict import MISSING, Status
 
 
 def sure(case: Case) -> str:
+    if case.unread and case.verdict.status in MISSING:
+        return _unread(case)
     match case.verdict.status:
         case Status.UNKNOWN:
             return _cannot_see(case)
@@ -16,6 +18,15 @@ def sure(case: Case) -> str:
         case Status.LOST | Status.STALLED | Status.FAILED:
             return _how_sure(case)
     return ""
+
+
+def _unread(case: Case) -> str:
+    """Before all else: that everybody kept reporting says little where a report is here that nobody can read."""
+    which = "a report that names it came" if case.unread == 1 else f"{case.unread} reports that name it came"
+    it = "it" if case.unread == 1 else "them"
+    if case.verdict.status == Status.FAILED:
+        return f"{which} that could not be read, so please have {it} checked: it may have gone on since"
+    return f"{which} that could not be read, so please have {it} checked first: it may be only that"
 
 
 def _how_sure(case: Case) -> str:

@@ -48,10 +48,12 @@ def explain(
     now: int,
     known_through: int = 0,
     changed: str = "",
+    unread: int = 0,
 ) -> Explanation:
     """Say ``verdict``. ``now``: µs, what "2 hours ago" counts from (an answer as of a time: that time). ``known_through``: µs,
-    through when everything is known that was reported; 0 where that is not said. ``changed``: what this corrects, as a clause."""
-    case = Case(verdict, flow, Names(flow, landscape), Clock.of(now, landscape), transaction_id, known_through)
+    through when everything is known that was reported; 0 where that is not said. ``changed``: what this corrects, as a clause.
+    ``unread``: how many reports name it that could not be read."""
+    case = Case(verdict, flow, Names(flow, landscape), Clock.of(now, landscape), transaction_id, known_through, unread)
     if verdict.excluded:
         said = [f"{case.subject} is a test, so it is counted but not watched", f"it was last heard of {_last(case)}"]
         return Explanation(tuple(map(sentence, said)), "Nothing: this is not a customer's own.")

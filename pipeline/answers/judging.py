@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import islice
+from typing import TypeVar
 
 from pipeline.core.hearing import NEVER, Knowledge
 from pipeline.core.judge import judge, meets
@@ -26,6 +27,7 @@ from schemas.wire import Observed
 from tracer.keyring import KeyRing
 
 CHUNK = 500
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -204,7 +206,7 @@ def _drop(row: VerdictRow) -> Drop:
     )  # fmt: skip
 
 
-def chunks(rows: Iterable[VerdictRow], size: int = CHUNK) -> Iterator[list[VerdictRow]]:
+def chunks(rows: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
     """So that a long listing reads events in few queries and holds few of them."""
     iterator = iter(rows)
     while chunk := list(islice(iterator, size)):

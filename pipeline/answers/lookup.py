@@ -15,13 +15,24 @@ from pipeline.answers.changes import Change, Telling, changes, correction
 from pipeline.answers.explain import Explanation, explain, unexplained
 from pipeline.answers.forms import forms
 from pipeline.answers.judging import Bench, chunks, is_stand_in, known_through, stand_in, stored_verdict
+from pipeline.answers.unread import unread_of
 from pipeline.answers.words import Clock, Names
 from pipeline.core.hearing import Knowledge
 from pipeline.errors import Invalid
-from pipeline.store.contract import UNJUDGED, Alias, DisputeRow, FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
-from pipeline.store.whole import both, load_whole
+from pipeline.store.contract import (
+    UNJUDGED,
+    Alias,
+    DisputeRow,
+    FlipRow,
+    KeyRow,
+    QuarantineRow,
+    Transaction,
+    VerdictQuery,
+    VerdictRow,
+)
+from pipeline.store.whole import Whole, both, load_whole
 from schemas.flow import Flow
-from schemas.verdict import Verdict
+from schemas.verdict import MISSING, Verdict
 from schemas.wire import Observed
 
 
@@ -30,7 +41,8 @@ class Found:
     """One transaction under one flow, with all that a page about it shows.
 
     ``events``: those recorded by then, earliest first. ``flips``: what was said when, up to then; ``changes``: the same, and what
-    had come to know. ``disputes``: what it was told of its numbers. ``as_of``: µs asked for, 0 for now.
+    had come to know. ``disputes``: what it was told of its numbers. ``unread``: what names it and could not be read, where
+    something is missing. ``as_of``: µs asked for, 0 for now.
     """
 
     transaction: Transaction
@@ -43,6 +55,7 @@ class Found:
     flips: tuple[FlipRow, ...]
     changes: tuple[Change, ...] = ()
     disputes: tuple[DisputeRow, ...] = ()
+    unread: tuple[QuarantineRow, ...] = ()
     as_of: int = 0
 
 
@@ -63,12 +76,20 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
         # Here it is not rows that say by which flows to judge.
         bench.learn()
     knowledge = bench.knowledge_from(heard)
+    missing = {transaction: whole.keys for transaction, whole in stored.items() if as_of or _may_be_missing(whole)}
+    unread = unread_of(bench, missing, as_of) if missing else {}
     make = _as_of if as_of else _now
     found = [
-        one for transaction in shown for one in make(bench, _Known(transaction, *stored[transaction]), knowledge, as_of)
+        one
+        for transaction in shown
+        for one in make(bench, _Known(transaction, *stored[transaction], unread.get(transaction, ())), knowledge, as_of)
     ]
     found.sort(key=lambda one: -one.verdict.started_at)
     return found, len(transactions)
+
+
+def _may_be_missing(whole: Whole) -> bool:
+    return not whole.rows or any(row.status in MISSING for row in whole.rows)
 
 
 def find(bench: Bench, value: str, key_type: str = "") -> list[Transaction]:
@@ -121,6 +142,7 @@ class _Known(NamedTuple):
     keys: list[KeyRow]
     flips: list[FlipRow]
     disputes: list[DisputeRow]
+    unread: tuple[QuarantineRow, ...] = ()
 
     def shown_keys(self) -> tuple[KeyRow, ...]:
         """Without the mark of those that no flow judges."""
@@ -179,18 +201,20 @@ def _found(
 ) -> Found:
     ordered = tuple(sorted(known.events, key=lambda event: (event.time, event.id)))
     found = changes(flips, ordered, known.disputes)
-    words = _words(bench, verdict, flow, known.transaction, now, through, found)
+    unread = known.unread if verdict.status in MISSING else ()
+    words = _words(bench, verdict, flow, known.transaction, now, through, found, len(unread))
     told = answer(known.transaction, verdict, flow, bench.landscape, words.text, through, known_by(ordered))
     told = told.model_copy(
         update={
             "history": history(found, Telling(Names(flow, bench.landscape), Clock.of(now, bench.landscape))),
             "claims": claims(known.disputes),
+            "unread": tuple(row.id for row in unread),
             **({"said": _said(flips[-1])} if as_of and flips else {}),
         }
     )
     return Found(
         known.transaction, flow, verdict, words, told, ordered, known.shown_keys(), tuple(flips), found,
-        tuple(known.disputes), as_of,
+        tuple(known.disputes), unread, as_of,
     )  # fmt: skip
 
 
@@ -202,13 +226,14 @@ def _words(
     now: int,
     through: int,
     found: Sequence[Change] = (),
+    unread: int = 0,
 ) -> Explanation:
     if is_stand_in(flow):
         return unexplained(flow.flow)
     telling = Telling(Names(flow, bench.landscape), Clock.of(now, bench.landscape), plain=True)
     return explain(
         verdict, flow, bench.landscape, transaction_id=transaction[1], now=now, known_through=through,
-        changed=correction(found, telling),
+        changed=correction(found, telling), unread=unread,
     )  # fmt: skip
 
 

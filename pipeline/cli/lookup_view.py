@@ -21,7 +21,7 @@ from pipeline.cli.common import typed
 from pipeline.cli.terminal import STYLES, plain, status_text
 from pipeline.cli.unlinked import samples_table
 from pipeline.core.correlate import CONTESTED, ways
-from pipeline.store.contract import DisputeRow
+from pipeline.store.contract import DisputeRow, QuarantineRow
 from schemas.joined import address
 from schemas.landscape import HASHED, Landscape
 from schemas.times import format_duration
@@ -240,6 +240,8 @@ def _rests_on(one: Found, names: Names, clock: Clock) -> Group:
     for row in one.disputes:
         for words in filter(None, (claimed_words(row, telling), _advice(row))):
             table.add_row(plain("claim", "yellow"), plain(words))
+    for words in unread_words(one.unread, clock):
+        table.add_row(plain("unread", "yellow"), plain(words))
     for witness in one.verdict.completeness:
         table.add_row(plain("heard", "dim"), plain(_heard(witness, names, clock)))
     for line in _evidence(one, clock, telling):
@@ -253,6 +255,17 @@ def _rests_on(one: Found, names: Names, clock: Clock) -> Group:
         table.add_row(plain("said", "dim"), plain(said))
     known = f"Times in {clock.zone}; known through {clock.short(one.answer.as_of, seconds=True)}."
     return Group(plain("What this rests on", "bold"), table, plain(known, "dim"))
+
+
+def unread_words(rows: Sequence[QuarantineRow], clock: Clock) -> list[str]:
+    """Of records that name it and could not be read, and how to see them."""
+    told = [
+        f"{clock.short(row.at, seconds=True)}  from {row.source or 'no source named'}: {row.reason}:"
+        f" {typed(f'quarantine show {shlex.quote(row.id)}')}"
+        for row in rows[:IN_FULL]
+    ]
+    more = len(rows) - IN_FULL
+    return [*told, f"and {more} more ({typed('quarantine list')})"] if more > 0 else told
 
 
 def _advice(row: DisputeRow) -> str:

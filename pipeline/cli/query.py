@@ -10,13 +10,14 @@ from rich.table import Table
 from pipeline.answers.forms import is_hashed, missing_keys, missing_words
 from pipeline.answers.inert import as_json
 from pipeline.answers.judging import Bench
-from pipeline.answers.lookup import Found, list_answers, list_rows
+from pipeline.answers.lookup import Found, forms_of, list_answers, list_rows
 from pipeline.answers.lookup import lookup as look
 from pipeline.answers.report_render import amount_text
 from pipeline.answers.unlinked import held
+from pipeline.answers.unread import unread_naming
 from pipeline.answers.words import Clock, length
 from pipeline.cli.common import FINDINGS, app_of, leave
-from pipeline.cli.lookup_view import show, show_held
+from pipeline.cli.lookup_view import show, show_held, unread_words
 from pipeline.cli.options import check_fail_on, fail_on_option, format_option, moment, print_data, statuses
 from pipeline.cli.terminal import console, err, plain, status_text
 from pipeline.errors import Invalid
@@ -59,7 +60,7 @@ def lookup(value: str, key_type: str, as_of: str, limit: int, form: str, fail_on
         kept = held(bench, value, key_type, then)
         for one in kept:
             show_held(console() if form == "table" else err(), one, bench.landscape, then or bench.clock())
-        missing = [] if found or kept else _missing(bench, key_type)
+        missing = [] if found or kept else [*_unread(bench, value, key_type, then), *_missing(bench, key_type)]
     if not found and not kept:
         err().print(plain(_nothing(value, key_type, bench.landscape)))
         for said in missing:
@@ -67,6 +68,16 @@ def lookup(value: str, key_type: str, as_of: str, limit: int, form: str, fail_on
     if not found:
         leave(FINDINGS)
     check_fail_on(fail_on, (one.verdict.status.value for one in found))
+
+
+def _unread(bench: Bench, value: str, key_type: str, then: int) -> list[str]:
+    """Nothing that could be read names it; maybe something that could not."""
+    rows = unread_naming(bench, forms_of(bench, value, key_type), then)
+    if not rows:
+        return []
+    clock = Clock.of(then or bench.clock(), bench.landscape)
+    which = "a record that names it" if len(rows) == 1 else f"{len(rows)} records that name it"
+    return [f"Yet {which} came and could not be read", *unread_words(rows, clock)]
 
 
 def _missing(bench: Bench, key_type: str) -> list[str]:

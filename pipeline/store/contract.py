@@ -377,6 +377,11 @@ class Reader(Takeover, Accounts, Protocol):
         """Those named by ``ids``, in any state; without ``ids`` those that are kept. Newest first."""
         ...
 
+    def quarantine_with(self, pattern: str) -> list[QuarantineRow]:
+        """Every row, in any state, in whose bytes, key, headers, reason or field the pattern (of ``erasing.pattern_of``) is found;
+        and those whose bytes are packed, for the caller to unpack. A scan of the quarantine."""
+        ...
+
     def count_quarantine(self) -> Mapping[tuple[str, str], int]:
         """(source, reason) to number, kept ones only."""
         ...

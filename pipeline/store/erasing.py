@@ -16,7 +16,7 @@ from pipeline.store.retention import TombstoneRow
 from schemas import wire
 
 if TYPE_CHECKING:
-    from pipeline.store.contract import Alias, LinkRow, ParkedRow, QuarantineRow, Transaction
+    from pipeline.store.contract import Alias, LinkRow, ParkedRow, QuarantineRow, Reader, Transaction
 
 # Key type and value, of whatever role.
 Key = tuple[str, str]
@@ -66,11 +66,6 @@ class Erasing(Protocol):
         """Every row of an event that is kept, under whatever alias, and carries this key."""
         ...
 
-    def quarantine_with(self, pattern: str) -> list[QuarantineRow]:
-        """Every row, in any state, in whose bytes, key, headers, reason or field the pattern (``pattern_of``) is found; and those
-        whose bytes are packed, for the caller to unpack."""
-        ...
-
     def late_with(self, key: Key) -> list[Transaction]:
         """Transactions of which an event came after their retention that carries this key."""
         ...
@@ -91,9 +86,10 @@ def pattern_of(values: Sequence[str], *, after: str = "", any_case: bool = False
     follows this name of a key type. ``zeros``: with leading ones as well."""
     forms = dict.fromkeys(form for value in values for form in (value, json.dumps(value)[1:-1]))
     told = "|".join(_quoted(form) for form in forms)
-    flags = "(?is)" if any_case else "(?s)"
+    flags = "is" if any_case else "s"
     before = f"(?:^|{_EDGE}){_quoted(after)}[\"']?\\s*[:=]\\s*[\"']?\\s*" if after else f"(?:^|{_EDGE})"
-    return f"{flags}{before}{'0*' if zeros else ''}(?:{told})(?:$|{_EDGE})"
+    # Flags for this group alone: patterns can be joined by "|".
+    return f"(?{flags}:{before}{'0*' if zeros else ''}(?:{told})(?:$|{_EDGE}))"
 
 
 def naming_pattern(key_type: str, id: str) -> str:
@@ -106,15 +102,16 @@ def _quoted(text: str) -> str:
     return "".join("\\" + char if char in ".^$*+?{}[]()|\\" else char for char in text)
 
 
-def quarantined(store: Erasing, pattern: str) -> list[QuarantineRow]:
+def quarantined(store: Reader, pattern: str) -> list[QuarantineRow]:
     """What in quarantine holds the pattern, packed bytes unpacked."""
-    search = re.compile(pattern.encode()).search
-    text = re.compile(pattern).search
-    return [
-        row
-        for row in store.quarantine_with(pattern)
-        if search(_unpacked(row)) or search(row.key) or any(map(text, (row.headers, row.reason, row.field)))
-    ]
+    search = re.compile(pattern).search
+    return [row for row in store.quarantine_with(pattern) if search(searchable(row))]
+
+
+def searchable(row: QuarantineRow) -> str:
+    """All that a row holds of a record, as text: bytes that are none stand as U+FFFD, as they do where the store searches."""
+    texts = (_unpacked(row).decode(errors="replace"), row.key.decode(errors="replace"))
+    return "\n".join((*texts, row.headers, row.reason, row.field))
 
 
 def _unpacked(row: QuarantineRow) -> bytes:

@@ -134,7 +134,7 @@ def test_answers_have_the_documented_form(bench: Bench) -> None:
     assert all(list(one) == CONTRACT for one in (*found, *listed))
     assert all(list(one) == [*CONTRACT, "said"] for one in then)
     looked_up = [one.answer.data(looked_up=True) for one in lookup(bench, "C7")[0]]
-    assert all(list(one) == [*CONTRACT, "history", "claims"] for one in looked_up)
+    assert all(list(one) == [*CONTRACT, "history", "claims", "unread"] for one in looked_up)
     jsonschema.validate(looked_up, schema())
     for data in (found, listed, then):
         jsonschema.validate(data, schema(), format_checker=jsonschema.FormatChecker())

@@ -380,6 +380,16 @@ def test_quarantine_is_shown_and_retried(world: World) -> None:
     assert "retried already" in world.run("quarantine", "retry", "lastseen.events:0:5:1", code=2).output
 
 
+def test_a_lookup_tells_of_what_names_it_and_could_not_be_read(world: World) -> None:
+    world.memory.write_quarantine([quarantined("t:0:9:0", payload=b"order 4711; PAY-1", reason="no time")])
+    said = " ".join(world.run("lookup", "PAY-1").output.replace("│", " ").split())
+    assert "a report that names it came that could not be read" in said.lower()
+    assert "from shop-1: no time: lastseen quarantine show t:0:9:0" in said
+    nothing = world.run("lookup", "4711", code=1).stderr
+    assert "Yet a record that names it came and could not be read" in nothing
+    assert "lastseen quarantine show t:0:9:0" in nothing
+
+
 def test_doctor_names_what_is_wrong(world: World) -> None:
     assert "all " in world.run("doctor").output
     world.memory.check = lambda: ["the store lacks 0001: run lastseen setup"]  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pipeline.store.contract import DisputeRow, FlipRow, KeyRow, LinkRow, ParkedRow, QuarantineRow, Store, VerdictRow
-from pipeline.store.erasing import naming_pattern, pattern_of
+from pipeline.store.erasing import naming_pattern, pattern_of, quarantined
 from pipeline.store.retention import TombstoneRow
 from pipeline.store.rows import home
 from schemas.wire import Observed, encode
@@ -116,6 +116,9 @@ def test_quarantined_bytes_are_found_by_a_value_that_stands_alone(store: Store, 
     }
     found = {row.id for row in store.quarantine_with(pattern_of([value], after="customer"))}
     assert found == {"t:0:1:0", "t:0:3:0"}
+    several = f"{pattern_of(['nothing'])}|{pattern_of([value.upper(), value.lower()], after='customer', any_case=True)}"
+    assert {row.id for row in store.quarantine_with(several)} == {"t:0:1:0", "t:0:3:0"}
+    assert {row.id for row in quarantined(store, several)} == {"t:0:1:0", "t:0:3:0"}
 
 
 def test_patterns_meet_other_spellings() -> None:

@@ -1,0 +1,66 @@
+"""Unread: records that came, name a transaction and could not be read.
+
+They are in quarantine and made no event, so no verdict counts them; whoever is told that something is lost is told of them
+too, for it may be only that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from pipeline.answers.judging import Bench, chunks
+from pipeline.core.generations import number_of
+from pipeline.store.contract import UNJUDGED, Alias, KeyRow, QuarantineRow, Transaction
+from pipeline.store.erasing import pattern_of, quarantined, searchable
+from schemas.landscape import KeyType, Landscape
+
+TOO_SHORT = 4
+"""Values of fewer characters stand for much else in a text: they count only where the name of their key type stands before them."""
+
+
+def unread_naming(bench: Bench, aliases: Iterable[Alias], as_of: int = 0) -> list[QuarantineRow]:
+    """What is in quarantine and names any of these numbers, earliest first. A scan of the quarantine, and of nothing else."""
+    patterns = dict.fromkeys(pattern for alias in aliases if (pattern := _pattern(bench.landscape, alias)))
+    found = {
+        row.id: row
+        for chunk in chunks(list(patterns))
+        for row in quarantined(bench.store, "|".join(chunk))
+        if row.state == "kept" and not 0 < as_of < row.at
+    }
+    return sorted(found.values(), key=lambda row: (row.at, row.id))
+
+
+def unread_of(
+    bench: Bench, keys: Mapping[Transaction, Sequence[KeyRow]], as_of: int = 0
+) -> dict[Transaction, tuple[QuarantineRow, ...]]:
+    """The same for each of several transactions, in one scan; those without any are left out."""
+    aliases = {transaction: list(_aliases(bench, transaction, rows)) for transaction, rows in keys.items()}
+    rows = unread_naming(bench, (alias for own in aliases.values() for alias in own), as_of)
+    texts = {row.id: searchable(row) for row in rows}
+    found: dict[Transaction, tuple[QuarantineRow, ...]] = {}
+    for transaction, own in aliases.items() if rows else ():
+        patterns = [pattern for alias in own if (pattern := _pattern(bench.landscape, alias))]
+        search = re.compile("|".join(patterns)).search
+        if patterns and (naming := tuple(row for row in rows if search(texts[row.id]))):
+            found[transaction] = naming
+    return found
+
+
+def _aliases(bench: Bench, transaction: Transaction, rows: Sequence[KeyRow]) -> Iterator[Alias]:
+    """Its own number and those that join events to it; a customer's number names all that he ever ordered."""
+    yield transaction[0], number_of(transaction[1])
+    keys = [flow.keys.items() for flow in bench.flows.all() if flow.key == transaction[0]]
+    of_many = {kind for items in keys for kind, spec in items if spec.role == "search"}
+    for row in rows:
+        if row.key_type not in of_many and row.key_type not in (transaction[0], UNJUDGED):
+            yield row.key_type, row.value
+
+
+def _pattern(landscape: Landscape, alias: Alias) -> str:
+    kind, value = alias
+    if not value.strip():
+        return ""
+    spec = landscape.keys.get(kind) or KeyType()
+    after = kind if len(value) < TOO_SHORT else ""
+    return pattern_of([value], after=after, any_case=spec.case != "keep", zeros=spec.leading_zeros == "drop")
