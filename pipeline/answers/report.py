@@ -7,16 +7,18 @@ failure: failed) by then, or was said to be missing then and has been resolved s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta, tzinfo
 from itertools import islice
 
-from pipeline.answers.judging import CHUNK, Bench, known_through, stored_verdict
+from pipeline.answers.judging import CHUNK, Bench, chunks, known_through, stored_verdict
 from pipeline.answers.report_numbers import STATUSES, Entry, Report, SystemHeard, by_drop_of, by_hour_of, money_of
+from pipeline.answers.unread import unread_of
 from pipeline.answers.words import day_bounds
 from pipeline.core.hearing import NEVER, Knowledge
 from pipeline.errors import Invalid
-from pipeline.store.contract import FlipRow, VerdictQuery, VerdictRow
+from pipeline.store.contract import FlipRow, KeyRow, Transaction, VerdictQuery, VerdictRow
 from schemas.times import parse_zone, to_datetime
 from schemas.verdict import VERDICT, Drop, DropKind, Status
 
@@ -32,7 +34,7 @@ def build(bench: Bench, day: str = "", flow: str = "") -> Report:
     if flow:
         bench.require_flow(flow)
     flows = (flow,) if flow else ()
-    missing = sorted(_missing(bench, end, flows), key=_order)
+    missing = sorted(_with_unread(bench, _missing(bench, end, flows)), key=_order)
     resolved = sorted(_resolved(bench, end, flows, missing), key=_order)
     bench.cover_flows(entry.flow for entry in (*missing, *resolved))
     knowledge = bench.knowledge()
@@ -92,6 +94,20 @@ def _missing(bench: Bench, end: int, flows: tuple[str, ...]) -> Iterator[Entry]:
             yield _entry(row, then[0], len(then) - 1)
         elif not drops:
             yield _entry(row, None, 0)
+
+
+def _with_unread(bench: Bench, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """With how many records in quarantine name each."""
+    if not bench.store.count_quarantine():
+        yield from entries
+        return
+    for chunk in chunks(entries):
+        keys: dict[Transaction, list[KeyRow]] = {(entry.key_type, entry.transaction_id): [] for entry in chunk}
+        for row in bench.store.keys_of(list(keys)):
+            keys[row.transaction_type, row.transaction_id].append(row)
+        unread = unread_of(bench, keys)
+        for entry in chunk:
+            yield replace(entry, unread=len(unread.get((entry.key_type, entry.transaction_id), ())))
 
 
 def _at(drop: Drop) -> int:

@@ -23,7 +23,7 @@ class Entry:
     """One missing transaction with its worst drop. Times in µs, 0 where there is none.
 
     ``resolved``: "" while it is missing; else what is said of it now, and ``status`` is what was said at the day's end.
-    ``more``: how many other drops there are.
+    ``more``: how many other drops there are. ``unread``: how many records name it that came and could not be read.
     """
 
     flow: str
@@ -48,6 +48,7 @@ class Entry:
     value: float | None = None
     currency: str = ""
     resolved: str = ""
+    unread: int = 0
 
     @property
     def place(self) -> tuple[str, str, str, str, str]:

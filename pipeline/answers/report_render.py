@@ -20,6 +20,7 @@ from schemas.verdict import DropKind
 COLUMNS = (
     "flow", "key_type", "transaction_id", "status", "kind", "from_step", "from_system", "to_step", "system", "since", "due",
     "started_at", "instance", "missing", "expected", "error", "silent", "findings", "more", "value", "currency", "resolved",
+    "unread",
 )  # fmt: skip
 _TIMES = frozenset(("since", "due", "started_at"))
 

@@ -8,6 +8,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,9 +16,10 @@ from pipeline.answers.inert import as_csv, as_json, cell, inert
 from pipeline.answers.judging import Bench
 from pipeline.answers.report import build
 from pipeline.answers.report_numbers import Report
-from pipeline.answers.report_render import RENDER, as_csv_text, as_html, as_json_text, file_name, write
+from pipeline.answers.report_render import RENDER, as_csv_text, as_html, as_json_text, file_name, report_data, write
 from pipeline.errors import Invalid
 from pipeline.store import MemoryStore
+from pipeline.store.contract import Store
 from schemas.times import DAY, HOUR, MINUTE, SECOND
 from schemas.verdict import Status, Verdict
 from tests.answers.world import (
@@ -29,6 +31,7 @@ from tests.answers.world import (
     NOW,
     done,
     missing,
+    quarantined,
     write_flip,
     write_hearing,
     write_verdict,
@@ -115,6 +118,16 @@ def test_numbers_money_drops_and_hours(bench: Bench) -> None:
     assert {hour: n for hour, n in enumerate(made.by_hour) if n} == {0: 1, 4: 2}
     assert made.earlier == 1
     assert (made.started, made.excluded, made.excluded_total) == (4, 1, 2)
+
+
+def test_what_names_it_and_could_not_be_read_is_counted(bench: Bench) -> None:
+    order(bench, "4711", Status.LOST, BEGIN, BEGIN + HOUR)
+    order(bench, "4712", Status.LOST, BEGIN, BEGIN + HOUR)
+    cast("Store", bench.store).write_quarantine([quarantined(payload=b"order 4712 paid", key=b"")])
+    made = build(bench, DAY_D)
+    assert {entry.transaction_id: entry.unread for entry in made.missing} == {"4711": 0, "4712": 1}
+    assert as_html(made).count("could not be read: it may be only that") == 1
+    assert [entry["unread"] for entry in report_data(made)["missing"]] == [0, 1]
 
 
 def test_it_says_who_was_not_heard_and_what_that_leaves_unknown(bench: Bench) -> None:
