@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ARGS   ?=
 SEEDS  ?= 1000
+# Many tests wait for a broker or a session to end: one process more than there are cores.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: setup demo test peers check bench simulate soak schemas clean
 
@@ -19,7 +21,7 @@ demo: setup
 	$(BIN)/lastseen demo $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Real clients for tests/peers, into .cache: two to four minutes for the first time on a machine, then seconds.
 peers: setup

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,15 @@ import pytest
 os.environ["COLUMNS"] = "100"
 
 from tests.kafka_broker import NoBroker, shared_broker
+
+_TESTS = Path(__file__).parent
+_LONG = ("faults", "bench", "simulate", "laws", "cli", "simulation", "peers")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Folders with long files first: the processes that share the files then end together. Sorting keeps the order within each."""
+    folders = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: folders.get(item.path.relative_to(_TESTS).parts[0], len(_LONG)))
 
 
 @pytest.fixture(scope="session")
