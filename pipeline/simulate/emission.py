@@ -11,6 +11,7 @@ from pipeline.simulate.deeds import Deed
 from pipeline.simulate.telemetry import Pod, Session
 from pipeline.simulate.voices import READ, Told, Voice, voice_of
 from schemas.landscape import Landscape
+from tracer.errors import Unavailable
 from tracer.sinks.contract import Sink
 
 
@@ -103,8 +104,8 @@ class Emission:
 
     def _turn(self, air: _Air, now: int) -> None:
         pod, session = air.pod, air.session
-        if session is not None and session.stop <= now:
-            self._stop(air, session)
+        if session is not None and session.stop <= now and not self._stop(air, session):
+            return
         if air.session is None:
             begins = pod.session_at(now)
             if begins is not None:
@@ -128,15 +129,22 @@ class Emission:
         session.markers.append(now)
         air.next_marker = now + self._every
 
-    def _stop(self, air: _Air, session: Session) -> None:
-        """What was seen before is sent; what comes after is not seen."""
+    def _stop(self, air: _Air, session: Session) -> bool:
+        """What was seen before is sent; what comes after is not seen. Whether it is done: in real time a goodbye waits until the
+        log is there again."""
         if air.voice is not None:
-            if session.leaves:
-                air.voice.leave()
-            else:
-                air.voice.fall_silent()
+            try:
+                if session.leaves:
+                    air.voice.leave()
+                else:
+                    air.voice.fall_silent()
+            except Unavailable:
+                if not self._patient:
+                    raise
+                return False
         air.session = air.voice = None
         air.waiting = False
+        return True
 
 
 def heard(deed: Deed, pods: dict[str, Pod], now: int) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from pipeline.log.memory import MemoryLog
 from pipeline.simulate.clock import SimulatedClock
 from pipeline.simulate.real_time import Heard, RealTime
+from pipeline.simulate.statements import SHIFTS
 from pipeline.simulate.voices import READ
 from pipeline.store.contract import VerdictQuery
 from pipeline.store.memory import MemoryStore
@@ -91,6 +92,15 @@ def test_a_log_that_is_away_for_ten_minutes_loses_nothing() -> None:
     log, heard = played(14 * MINUTE, 300, away)
     assert said(log) == said(played(14 * MINUTE, 300)[0])
     assert said(log).total() == heard.deeds
+
+
+def test_a_goodbye_waits_until_the_log_is_there_again() -> None:
+    """The night's systems introduce themselves for ten seconds, and leave just while the log is away."""
+    log, _ = played(2 * MINUTE, 300, (NOW + 5 * SECOND, NOW + 30 * SECOND))
+    control = [(row.append_time, decode_control(row.value)) for row in log.broker.topics[CONTROL][0].rows]
+    left = {record.source: at for at, record in control if isinstance(record, Goodbye) and at < NOW + MINUTE}
+    assert {name.rpartition("-")[0] for name in left} == set(SHIFTS)
+    assert min(left.values()) >= NOW + 30 * SECOND
 
 
 def test_two_shops_one_after_the_other_have_no_number_in_common() -> None:
