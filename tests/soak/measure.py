@@ -16,6 +16,7 @@ from tests.soak.site import PARTITIONS, Site
 
 _EVERY = 0.5
 _LEVEL = 2.0
+_LONG = 3
 
 
 class Sample(NamedTuple):
@@ -28,7 +29,8 @@ class Sample(NamedTuple):
 
 class Recovery(NamedTuple):
     """``most``: records, and ``longest``: seconds, that the workers were behind. ``level``: seconds from the end of the fault until
-    they were less than two seconds behind again (after the worst moment, three samples long); None where they are not yet."""
+    they were less than two seconds behind again (after the worst moment, three samples long, or as many as there are yet); 0 where
+    they never were more, None where they still are."""
 
     most: int
     longest: float
@@ -75,15 +77,14 @@ class Lag:
         if not samples:
             return Recovery(0, 0.0, None)
         worst = max(range(len(samples)), key=lambda number: samples[number].behind)
-        later = samples[worst:]
-        level = next(
-            (
-                max(0.0, first.time - healed)
-                for first, *rest in zip(later, later[1:], later[2:], strict=False)
-                if all(sample.behind < _LEVEL for sample in (first, *rest))
-            ),
-            None,
-        )
+        level = None
+        if samples[worst].behind < _LEVEL:
+            level = 0.0
+        else:
+            for number in range(worst, len(samples)):
+                if all(sample.behind < _LEVEL for sample in samples[number : number + _LONG]):
+                    level = max(0.0, samples[number].time - healed)
+                    break
         return Recovery(max(sample.lag for sample in samples), samples[worst].behind, level)
 
     def close(self) -> None:
