@@ -5,6 +5,9 @@ makes the same events; where the format knows a record by itself (a span's ids, 
 known by its id beside its name: one that was deleted and made anew has other records under the same offsets, and is an alarm to
 whoever read the old one.
 
+Only what was committed is read. Until a transaction ends, what comes after its first record waits behind it, and ``through`` waits
+too; brokers end one that was forgotten after ``transaction.timeout.ms`` (a minute unless a producer asks for more).
+
 Beside its own fields a record has ``kafka.topic``, ``kafka.partition``, ``kafka.offset``, ``kafka.time`` (RFC 3339, the message's),
 ``kafka.key`` and ``kafka.headers.*``, as text.
 """
@@ -12,11 +15,13 @@ Beside its own fields a record has ``kafka.topic``, ``kafka.partition``, ``kafka
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.protocol.consumer import IsolationLevel
 
 from collectors.formats.cloudevents import readable
 from collectors.formats.contract import Item
@@ -39,6 +44,7 @@ REQUEST_TIMEOUT_MS = 5_000
 MAX_RECORDS = 500
 CONSUMER = {
     "auto_offset_reset": "none",
+    "isolation_level": "read_committed",  # what a transaction took back never happened
     "enable_auto_commit": False,
     "bootstrap_timeout_ms": REQUEST_TIMEOUT_MS,
     "request_timeout_ms": REQUEST_TIMEOUT_MS,
@@ -228,11 +234,21 @@ class KafkaLive:
         mine = list(self._shares)
         if not mine and not self._client._coordinator.stable():
             return
-        ends = self._asking(lambda: self._client.end_offsets(mine, timeout_ms=REQUEST_TIMEOUT_MS)) if mine else {}
+        ends = self._asking(lambda: self._all_ends(mine)) if mine else {}
         if self._context.once and self._ends is None:
             self._ends = ends
         if all(self._position(tp) >= end for tp, end in (self._ends or ends).items()):
             self._through = before
+
+    def _all_ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Behind the last record, committed or not: what a transaction holds that is still open may have happened long ago.
+
+        The client's own answer ends where the first open transaction begins, and its isolation is one for all that it asks.
+        """
+        asking = copy.copy(self._client._fetcher)
+        asking._isolation_level = IsolationLevel.READ_UNCOMMITTED
+        ends: dict[TopicPartition, int] = asking.end_offsets(partitions, timeout_ms=REQUEST_TIMEOUT_MS)
+        return ends
 
     def _position(self, tp: TopicPartition) -> int:
         """-1 where it is not known yet, or the partition has moved."""

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +217,44 @@ def test_a_new_group_may_begin_at_the_end(topic: Topic) -> None:
     with contextlib.closing(topic.open(begin="end")) as live:
         items = [placed.item for parcel in read(live, 3) for placed in parcel.items]
         assert sorted(fields(item)["order"] for item in items) == [9, 10, 11]
+
+
+def test_what_a_transaction_took_back_never_happened(topic: Topic) -> None:
+    """And through is not said beyond a transaction that is still open: it may hold what happened long before."""
+    orders = {"taken back": [1, 2], "open": [3], "committed": [4, 5]}
+    with contextlib.ExitStack() as stack:
+        writers: dict[str, Any] = {}
+        for name in orders:
+            made = clients.KafkaProducer(bootstrap_servers=topic.address, transactional_id=f"{topic.name}-{name}")
+            stack.callback(made.close, 5)
+            made.init_transactions()
+            made.begin_transaction()
+            writers[name] = made
+        for _ in range(2):
+            for name, numbers in orders.items():
+                for number in numbers:
+                    writers[name].send(topic.name, json.dumps({"order": number}).encode(), partition=0)
+                writers[name].flush(20)
+        writers["taken back"].abort_transaction()
+        live = stack.enter_context(contextlib.closing(topic.open()))
+        parcels: list[Parcel] = []
+
+        def polled_until(condition: Callable[[], bool]) -> None:
+            def over() -> bool:
+                parcels.extend(live.poll(0.2))
+                return condition()
+
+            until(over)
+
+        polled_until(lambda: len(live._shares) == PARTITIONS)
+        writers["committed"].commit_transaction()
+        for _ in range(15):
+            parcels += live.poll(0.2)
+        assert live.through() is None
+        writers["open"].commit_transaction()
+        polled_until(lambda: live.through() is not None)
+        told = [fields(placed.item)["order"] for parcel in parcels for placed in parcel.items]
+        assert told == [3, 4, 5, 3, 4, 5]
 
 
 def test_records_that_are_gone_are_an_alarm(topic: Topic) -> None:
