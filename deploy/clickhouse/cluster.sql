@@ -318,3 +318,31 @@ ALTER TABLE verdicts ON CLUSTER `lastseen` MODIFY SETTING min_bytes_for_wide_par
 ALTER TABLE flips ON CLUSTER `lastseen` MODIFY SETTING min_bytes_for_wide_part = 1073741824;
 ALTER TABLE keys ON CLUSTER `lastseen` MODIFY SETTING min_bytes_for_wide_part = 1073741824;
 ALTER TABLE keys_by_transaction ON CLUSTER `lastseen` MODIFY SETTING min_bytes_for_wide_part = 1073741824;
+
+-- 0015_hearing_now
+CREATE TABLE IF NOT EXISTS hearing_now ON CLUSTER `lastseen`
+(
+    system   String,
+    kind     LowCardinality(String),
+    source   String,
+    epoch    Int64,
+    number   Int64,
+    begin    Int64 COMMENT 'µs',
+    `end`    Int64 COMMENT 'µs',
+    detail   String,
+    known_at Int64 COMMENT 'µs, control time',
+    position Int64 COMMENT 'offset in control',
+    version  UInt128 MATERIALIZED bitShiftLeft(toUInt128(greatest(known_at, 0)), 64) + toUInt64(greatest(position, 0))
+)
+ENGINE = ReplicatedReplacingMergeTree(version)
+ORDER BY (system, kind, source, epoch, number)
+SETTINGS fsync_after_insert = 1, replicated_deduplication_window = 0;
+CREATE MATERIALIZED VIEW IF NOT EXISTS hearing_to_now ON CLUSTER `lastseen` TO hearing_now AS
+SELECT system, kind, source, epoch, number, begin, `end`, detail, known_at, position FROM hearing;
+INSERT INTO hearing_now (system, kind, source, epoch, number, begin, `end`, detail, known_at, position)
+SELECT system, kind, source, epoch, number, last.1, last.2, last.3, last.4, last.5
+FROM (
+    SELECT system, kind, source, epoch, number,
+        argMax((begin, `end`, detail, known_at, position), (known_at, position)) AS last
+    FROM hearing GROUP BY system, kind, source, epoch, number
+);

@@ -75,9 +75,11 @@ WHERE (key_type, transaction_id, flow, number) IN (
     SELECT key_type, transaction_id, flow, max(number) FROM flips FINAL WHERE at <= {_at("at")}
     GROUP BY key_type, transaction_id, flow HAVING argMax(status, number) IN {{statuses:Array(String)}})"""
 SOURCES = f"SELECT {tables.SOURCES.select} FROM sources FINAL"
-HEARING = f"""SELECT {tables.HEARING.select} FROM hearing WHERE {{as_of:Int64}} = 0 OR known_at <= {{as_of:Int64}}
-ORDER BY system, kind, source, epoch, number, known_at DESC, position DESC
+_LATEST_OF_EACH = """ORDER BY system, kind, source, epoch, number, known_at DESC, position DESC
 LIMIT 1 BY system, kind, source, epoch, number"""
+HEARING = f"SELECT {tables.HEARING.select} FROM hearing_now {_LATEST_OF_EACH}"
+HEARING_THEN = f"""SELECT {tables.HEARING.select} FROM hearing WHERE known_at <= {{as_of:Int64}}
+{_LATEST_OF_EACH}"""
 QUARANTINE = f"""SELECT {tables.QUARANTINE.select} FROM quarantine FINAL
 WHERE if(empty({{ids:Array(String)}}), state = 'kept', id IN {{ids:Array(String)}})
   AND ({{source:String}} = '' OR source = {{source:String}})

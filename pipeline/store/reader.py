@@ -169,7 +169,8 @@ class ClickHouseReader:
         return sorted(map(_source, self._client.rows(queries.SOURCES)))
 
     def hearing(self, as_of: int = 0) -> list[HearingRow]:
-        return [HearingRow(*row) for row in self._client.rows(queries.HEARING, {"as_of": as_of})]
+        sql = queries.HEARING_THEN if as_of else queries.HEARING
+        return [HearingRow(*row) for row in self._client.rows(sql, {"as_of": as_of} if as_of else {})]
 
     def quarantine(self, ids: Sequence[str] = (), *, source: str = "", limit: int = 100) -> list[QuarantineRow]:
         parameters = {"ids": list(ids), "source": source, "limit": limit}

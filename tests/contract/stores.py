@@ -37,6 +37,7 @@ TABLES = [
     "quarantine",
     "sources",
     "hearing",
+    "hearing_now",
     "accounts",
 ]  # all but the ledger of migrations
 _databases = itertools.count(1)

@@ -13,6 +13,7 @@ from pipeline.errors import Invalid, Unavailable
 from pipeline.store import migrate
 from pipeline.store.clickhouse import ClickHouseStore
 from pipeline.store.client import Client, parse_address
+from pipeline.store.contract import HearingRow
 from pipeline.store.embedded import open_embedded
 from pipeline.store.tables import Table
 from tests.contract.stores import client_of, database, event, served_folder
@@ -77,6 +78,29 @@ def test_what_was_parked_under_the_old_table_is_taken_over_and_stays_nowhere_els
     ]
     assert client.rows("SELECT seq FROM kept FINAL ORDER BY seq") == [(1,), (2,), (3,)]
     assert client.rows("SELECT count() FROM parked") == [(0,)]
+
+
+def test_what_was_heard_before_is_what_is_known_now(client: Client) -> None:
+    known = migrations()
+    before = next(place for place, migration in enumerate(known) if migration.name.startswith("0015"))
+    migrate.apply(client, known[:before])
+    store = ClickHouseStore(client)
+    first = HearingRow("shop", "deaf", "shop-1", 7, 1, -(2**62), 2**62, "", 10, 4)
+    then, now = first._replace(detail="ü", known_at=20), first._replace(detail="{}", known_at=20, position=5)
+    other = first._replace(source="")
+    for rows in ([now, other], [first], [then]):
+        store.write_hearing(rows)
+    for _ in range(2):
+        for statement in known[before].statements():
+            client.command(statement)
+    migrate.apply(client, known)
+    assert store.hearing() == [other, now]
+    later = now._replace(known_at=30, position=1)
+    store.write_hearing([later])
+    store.write_hearing([then])
+    assert store.hearing() == [other, later]
+    assert store.hearing(20) == [other, now]
+    assert client.rows("SELECT count() FROM hearing_now FINAL") == [(2,)]
 
 
 def test_before_anything_is_applied_the_store_says_what_to_do(client: Client) -> None:
