@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
 
 from pipeline.errors import Invalid, Unavailable
 from pipeline.log import Log, PositionLost, open_log
@@ -21,6 +23,7 @@ from tests.contract.test_log import PARTITIONS, Reader, event, until
 from tests.kafka_broker import PASSWORD, USER, Broker
 from tracer.record import CONTROL, EVENTS, Record
 from tracer.sinks import open_sink
+from tracer.sinks.kafka import KafkaSink
 from tracer.sinks.kafka_config import Secret, read_address
 from tracer.sinks.kafka_topics import TIMESTAMPS
 
@@ -56,6 +59,38 @@ def test_kafka_broker_restarts_and_nothing_is_lost(tmp_path: Path, kafka_broker:
     finally:
         log.close()
         broker.stop()
+
+
+@pytest.fixture
+def sink(kafka: str) -> Iterator[KafkaSink]:
+    """On topics of its own; one record is acknowledged."""
+    with contextlib.closing(open_log(kafka)) as log:
+        log.create(PARTITIONS)
+        with contextlib.closing(log.producer()) as made:
+            assert isinstance(made, KafkaSink)
+            made.produce([event("order:1", b"first", 0)])
+            yield made
+
+
+def test_a_producer_that_gave_up_is_replaced(sink: KafkaSink) -> None:
+    """kafka-python's can come to an error after which each send of it fails for ever."""
+    under_way = sink.send(event("order:1", b"under way", 0))
+    sink._producer._transaction_manager.transition_to_fatal_error(KafkaError("unknown reasons"))
+    until(lambda: (sink.poll(), under_way.done)[1])
+    (ack,) = sink.produce([event("order:1", b"next", 0)])
+    assert ack.offset in (1, 2)
+    assert sink.poll() == 0
+
+
+def test_a_producer_that_brings_nothing_through_is_replaced(sink: KafkaSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracer.sinks.kafka.SILENT", 1.0)
+    monkeypatch.setattr(sink._producer._sender, "run_once", lambda: time.sleep(0.01))
+    under_way = [sink.send(event("order:1", b"under way", 0)) for _ in range(3)]
+    until(lambda: (sink.poll(), all(one.done for one in under_way))[1])
+    assert all(
+        str(one.error).endswith("its client brought nothing through any more and was replaced") for one in under_way
+    )
+    assert [ack.offset for ack in sink.produce([event("order:1", b"next", 0)])] == [1]
 
 
 def remake(log: Log) -> None:

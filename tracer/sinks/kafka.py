@@ -1,6 +1,8 @@
 """Produces to Kafka: acknowledged by all in-sync replicas, idempotent, bounded.
 
-kafka-python runs its own thread and calls back on it; outcomes are queued here and reported on the caller's.
+kafka-python runs its own thread and calls back on it; outcomes are queued here and reported on the caller's. A producer of its
+that has given up for ever, or brings nothing through any more, is replaced, and what it owed is unavailable: whoever sent it sends
+it again.
 """
 
 from __future__ import annotations
@@ -23,6 +25,11 @@ from tracer.sinks.kafka_topics import create_none, require_topics
 MAX_PENDING = 20_000
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 """kafka-python 3 bounds its buffer by nothing; these do. Beyond either, `KafkaSink.send` refuses."""
+SILENT = 75.0
+"""Seconds in which nothing of what was sent is acknowledged, after which a producer is not waited for: more than it may take to
+give a record up (``delivery_timeout_ms`` and a request's own)."""
+ANEW_EVERY = 30.0
+"""Seconds between attempts to replace one; each may take ``bootstrap_timeout_ms``."""
 
 PRODUCER = {
     "acks": "all",
@@ -46,16 +53,22 @@ class KafkaSink:
         self.name = self._address.name
         self._topics = {topic: self._address.prefix + topic for topic in (EVENTS, CONTROL)}
         self._partitions: dict[str, int] = {}
-        self._outcomes: deque[tuple[Pending, Ack | Exception, int]] = deque()
-        self._pending = 0
-        self._pending_bytes = 0
+        self._outcomes: deque[tuple[Pending, Ack | Exception]] = deque()
+        self._underway: dict[Pending, int] = {}
+        self._underway_bytes = 0
         self._news = threading.Event()
+        self._waiting_since: float | None = None
+        self._tried = -ANEW_EVERY
         require_topics(self._address)
+        self._producer = self._connected()
+
+    def _connected(self) -> Any:
         try:
-            self._producer: Any = KafkaProducer(**self._address.client, **PRODUCER)  # type: ignore[no-untyped-call]
+            producer = KafkaProducer(**self._address.client, **PRODUCER)  # type: ignore[no-untyped-call]
         except kafka_errors.KafkaError as error:
             raise unavailable(self.name, error) from error
-        create_none(self._producer._metadata)
+        create_none(producer._metadata)
+        return producer
 
     def partitions(self, topic: str) -> int:
         if topic not in self._topics:
@@ -76,6 +89,9 @@ class KafkaSink:
         size = len(record.value) + len(record.key) + 200
         self._make_room(size)
         pending = Pending(on_ack, on_error)
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        self._renew()
         try:
             future = self._producer.send(
                 self._topics[record.topic],
@@ -86,26 +102,29 @@ class KafkaSink:
             )
         except kafka_errors.KafkaError as error:
             raise unavailable(self.name, error) from error
-        self._pending += 1
-        self._pending_bytes += size
-        future.add_callback(self._acknowledged, pending, record.topic, size)
+        self._underway[pending] = size
+        self._underway_bytes += size
+        future.add_callback(self._acknowledged, pending, record.topic)
         future.add_errback(self._failed, pending, size)
         return pending
 
     def _make_room(self, size: int) -> None:
-        if self._pending >= MAX_PENDING or self._pending_bytes + size > MAX_PENDING_BYTES:
+        if self._full(size):
             self.poll()
-            if self._pending >= MAX_PENDING or self._pending_bytes + size > MAX_PENDING_BYTES:
-                raise Unavailable(f"{self.name}: {self._pending} records are not acknowledged yet")
+            if self._full(size):
+                raise Unavailable(f"{self.name}: {len(self._underway)} records are not acknowledged yet")
 
-    def _acknowledged(self, pending: Pending, topic: str, size: int, metadata: Any) -> None:
+    def _full(self, size: int) -> bool:
+        return len(self._underway) >= MAX_PENDING or self._underway_bytes + size > MAX_PENDING_BYTES
+
+    def _acknowledged(self, pending: Pending, topic: str, metadata: Any) -> None:
         """On kafka-python's thread. An acknowledgement without an offset (of a doubled batch, long past) proves nothing."""
         outcome: Ack | Exception
         if metadata.offset < 0:
             outcome = Unavailable(f"{self.name}: acknowledged without saying where")
         else:
             outcome = Ack(topic, metadata.partition, metadata.offset, metadata.timestamp * 1000)
-        self._outcomes.append((pending, outcome, size))
+        self._outcomes.append((pending, outcome))
         self._news.set()
 
     def _failed(self, pending: Pending, size: int, error: Exception) -> None:
@@ -114,8 +133,38 @@ class KafkaSink:
             outcome: Exception = ValueError(f"{self.name}: the broker takes no record of {size} bytes")
         else:
             outcome = unavailable(self.name, error)
-        self._outcomes.append((pending, outcome, size))
+        self._outcomes.append((pending, outcome))
         self._news.set()
+
+    def _renew(self) -> None:
+        """Replace a producer of which nothing more is to be expected. Nothing is done while no broker is there to connect to."""
+        now = time.monotonic()
+        gave_up = self._producer._transaction_manager.has_fatal_error()
+        silent = self._waiting_since is not None and now - self._waiting_since > SILENT
+        if not (gave_up or silent) or now - self._tried < ANEW_EVERY:
+            return
+        self._tried = now
+        try:
+            fresh = self._connected()
+        except Unavailable:
+            return
+        old, self._producer = self._producer, fresh
+        self._let_go(old)
+        old._sender.force_close()  # its thread ends by itself
+        self._take_outcomes()
+        self._waiting_since = None
+        why = Unavailable(
+            f"{self.name}: its client {'gave up' if gave_up else 'brought nothing through any more'} and was replaced"
+        )
+        owed, self._underway, self._underway_bytes = list(self._underway), {}, 0
+        for pending in owed:
+            pending.settle(why)
+
+    @staticmethod
+    def _let_go(producer: Any) -> None:
+        """Nothing of it flushes or closes at exit."""
+        producer._unregister_cleanup()
+        producer._closed = True
 
     def send_many(
         self, records: Iterable[Record], on_ack: OnAck | None = None, on_error: OnError | None = None
@@ -123,16 +172,24 @@ class KafkaSink:
         return [self.send(record, on_ack, on_error) for record in records]
 
     def poll(self) -> int:
-        outcomes = self._outcomes
-        while outcomes:
-            pending, outcome, size = outcomes.popleft()
-            self._pending -= 1
-            self._pending_bytes -= size
-            pending.settle(outcome)
-        return self._pending
+        self._take_outcomes()
+        if self._underway:
+            self._renew()
+        return len(self._underway)
+
+    def _take_outcomes(self) -> None:
+        """Those of a producer that was replaced are of nothing that is under way."""
+        while self._outcomes:
+            pending, outcome = self._outcomes.popleft()
+            size = self._underway.pop(pending, None)
+            if size is not None:
+                self._underway_bytes -= size
+                if not isinstance(outcome, Unavailable):
+                    self._waiting_since = time.monotonic() if self._underway else None
+                pending.settle(outcome)
 
     def flush(self, timeout: float = 30.0) -> None:
-        self._wait(timeout, lambda: self._pending == 0)
+        self._wait(timeout, lambda: not self._underway)
 
     def _wait(self, timeout: float, done: Callable[[], bool]) -> None:
         """Not kafka-python's own flush: its timeout runs anew for every batch."""
@@ -142,8 +199,10 @@ class KafkaSink:
             self.poll()
             if done():
                 return
-            if not self._news.wait(max(0.0, deadline - time.monotonic())):
-                raise Unavailable(f"{self.name}: {self._pending} records were not acknowledged in {timeout:g} s")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Unavailable(f"{self.name}: {len(self._underway)} records were not acknowledged in {timeout:g} s")
+            self._news.wait(min(left, 1.0))
 
     def produce(self, records: Sequence[Record], timeout: float = 30.0) -> list[Ack]:
         pendings = self.send_many(records)
@@ -152,8 +211,7 @@ class KafkaSink:
 
     def abandon(self) -> None:
         """In a forked child: connections and threads are the parent's, so nothing here flushes or closes them at exit."""
-        self._producer._unregister_cleanup()
-        self._producer._closed = True
+        self._let_go(self._producer)
 
     def close(self) -> None:
         try:
