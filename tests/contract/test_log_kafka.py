@@ -7,8 +7,10 @@ import logging
 import re
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
@@ -23,6 +25,7 @@ from tests.contract.test_log import PARTITIONS, Reader, event, until
 from tests.kafka_broker import PASSWORD, USER, Broker
 from tracer.record import CONTROL, EVENTS, Record
 from tracer.sinks import open_sink
+from tracer.sinks.contract import Pending
 from tracer.sinks.kafka import KafkaSink
 from tracer.sinks.kafka_config import Secret, read_address
 from tracer.sinks.kafka_topics import TIMESTAMPS
@@ -91,6 +94,29 @@ def test_a_producer_that_brings_nothing_through_is_replaced(sink: KafkaSink, mon
         str(one.error).endswith("its client brought nothing through any more and was replaced") for one in under_way
     )
     assert [ack.offset for ack in sink.produce([event("order:1", b"next", 0)])] == [1]
+
+
+def test_a_record_that_is_never_told_of_is_not_waited_for(sink: KafkaSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though others are acknowledged, as a source's markers are while its events hang."""
+    monkeypatch.setattr("tracer.sinks.kafka.SILENT", 1.0)
+    forgotten = sink.send(event("order:1", b"forgotten", 0))
+    monkeypatch.setattr(sink, "_outcomes", Without(forgotten))
+    until(lambda: (sink.produce([event("order:1", b"next", 1)]), forgotten.done)[1])
+    assert forgotten.error is not None
+    assert sink.produce([event("order:1", b"again", 0)])
+    assert sink.poll() == 0
+
+
+class Without(deque[Any]):
+    """Outcomes, but for one record's."""
+
+    def __init__(self, one: Pending):
+        super().__init__()
+        self.one = one
+
+    def append(self, outcome: Any) -> None:
+        if outcome[0] is not self.one:
+            super().append(outcome)
 
 
 def remake(log: Log) -> None:

@@ -26,8 +26,8 @@ MAX_PENDING = 20_000
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 """kafka-python 3 bounds its buffer by nothing; these do. Beyond either, `KafkaSink.send` refuses."""
 SILENT = 75.0
-"""Seconds in which nothing of what was sent is acknowledged, after which a producer is not waited for: more than it may take to
-give a record up (``delivery_timeout_ms`` and a request's own)."""
+"""Seconds after which a producer is not waited for that has not said what became of a record, or has brought none through: more
+than it may take to give one up (``delivery_timeout_ms`` and a request's own)."""
 ANEW_EVERY = 30.0
 """Seconds between attempts to replace one; each may take ``bootstrap_timeout_ms``."""
 
@@ -54,7 +54,7 @@ class KafkaSink:
         self._topics = {topic: self._address.prefix + topic for topic in (EVENTS, CONTROL)}
         self._partitions: dict[str, int] = {}
         self._outcomes: deque[tuple[Pending, Ack | Exception]] = deque()
-        self._underway: dict[Pending, int] = {}
+        self._underway: dict[Pending, tuple[int, float]] = {}
         self._underway_bytes = 0
         self._news = threading.Event()
         self._waiting_since: float | None = None
@@ -102,7 +102,7 @@ class KafkaSink:
             )
         except kafka_errors.KafkaError as error:
             raise unavailable(self.name, error) from error
-        self._underway[pending] = size
+        self._underway[pending] = (size, time.monotonic())
         self._underway_bytes += size
         future.add_callback(self._acknowledged, pending, record.topic)
         future.add_errback(self._failed, pending, size)
@@ -140,8 +140,8 @@ class KafkaSink:
         """Replace a producer of which nothing more is to be expected. Nothing is done while no broker is there to connect to."""
         now = time.monotonic()
         gave_up = self._producer._transaction_manager.has_fatal_error()
-        silent = self._waiting_since is not None and now - self._waiting_since > SILENT
-        if not (gave_up or silent) or now - self._tried < ANEW_EVERY:
+        _, oldest = next(iter(self._underway.values()), (0, now))
+        if not (gave_up or now - min(oldest, self._waiting_since or now) > SILENT) or now - self._tried < ANEW_EVERY:
             return
         self._tried = now
         try:
@@ -181,9 +181,9 @@ class KafkaSink:
         """Those of a producer that was replaced are of nothing that is under way."""
         while self._outcomes:
             pending, outcome = self._outcomes.popleft()
-            size = self._underway.pop(pending, None)
-            if size is not None:
-                self._underway_bytes -= size
+            sent = self._underway.pop(pending, None)
+            if sent is not None:
+                self._underway_bytes -= sent[0]
                 if not isinstance(outcome, Unavailable):
                     self._waiting_since = time.monotonic() if self._underway else None
                 pending.settle(outcome)
