@@ -22,8 +22,9 @@ def sure(case: Case) -> str:
 
 def _unread(case: Case) -> str:
     """Before all else: that everybody kept reporting says little where a report is here that nobody can read."""
-    which = "a report that names it came" if case.unread == 1 else f"{case.unread} reports that name it came"
-    it = "it" if case.unread == 1 else "them"
+    one = case.unread == 1
+    which = "a report that names it came" if one else f"reports that name it came ({case.unread})"
+    it = "it" if one else "them"
     if case.verdict.status == Status.FAILED:
         return f"{which} that could not be read, so please have {it} checked: it may have gone on since"
     return f"{which} that could not be read, so please have {it} checked first: it may be only that"

@@ -6,6 +6,7 @@ too, for it may be only that.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -21,30 +22,34 @@ TOO_SHORT = 4
 
 def unread_naming(bench: Bench, aliases: Iterable[Alias], as_of: int = 0) -> list[QuarantineRow]:
     """What is in quarantine and names any of these numbers, earliest first. A scan of the quarantine, and of nothing else."""
-    patterns = dict.fromkeys(pattern for alias in aliases if (pattern := _pattern(bench.landscape, alias)))
-    found = {
-        row.id: row
-        for chunk in chunks(list(patterns))
-        for row in quarantined(bench.store, "|".join(chunk))
-        if row.state == "kept" and not 0 < as_of < row.at
-    }
-    return sorted(found.values(), key=lambda row: (row.at, row.id))
+    return _with(bench, _patterns(bench.landscape, aliases), as_of)
 
 
 def unread_of(
     bench: Bench, keys: Mapping[Transaction, Sequence[KeyRow]], as_of: int = 0
 ) -> dict[Transaction, tuple[QuarantineRow, ...]]:
     """The same for each of several transactions, in one scan; those without any are left out."""
-    aliases = {transaction: list(_aliases(bench, transaction, rows)) for transaction, rows in keys.items()}
-    rows = unread_naming(bench, (alias for own in aliases.values() for alias in own), as_of)
-    texts = {row.id: searchable(row) for row in rows}
+    patterns = {
+        transaction: _patterns(bench.landscape, _aliases(bench, transaction, rows))
+        for transaction, rows in keys.items()
+    }
+    rows = [(row, searchable(row)) for row in _with(bench, itertools.chain(*patterns.values()), as_of)]
     found: dict[Transaction, tuple[QuarantineRow, ...]] = {}
-    for transaction, own in aliases.items() if rows else ():
-        patterns = [pattern for alias in own if (pattern := _pattern(bench.landscape, alias))]
-        search = re.compile("|".join(patterns)).search
-        if patterns and (naming := tuple(row for row in rows if search(texts[row.id]))):
+    for transaction, own in patterns.items() if rows else ():
+        search = re.compile("|".join(own)).search
+        if own and (naming := tuple(row for row, text in rows if search(text))):
             found[transaction] = naming
     return found
+
+
+def _with(bench: Bench, patterns: Iterable[str], as_of: int) -> list[QuarantineRow]:
+    found = {
+        row.id: row
+        for chunk in chunks(dict.fromkeys(patterns))
+        for row in quarantined(bench.store, "|".join(chunk))
+        if row.state == "kept" and not 0 < as_of < row.at
+    }
+    return sorted(found.values(), key=lambda row: (row.at, row.id))
 
 
 def _aliases(bench: Bench, transaction: Transaction, rows: Sequence[KeyRow]) -> Iterator[Alias]:
@@ -57,10 +62,11 @@ def _aliases(bench: Bench, transaction: Transaction, rows: Sequence[KeyRow]) -> 
             yield row.key_type, row.value
 
 
-def _pattern(landscape: Landscape, alias: Alias) -> str:
-    kind, value = alias
-    if not value.strip():
-        return ""
-    spec = landscape.keys.get(kind) or KeyType()
-    after = kind if len(value) < TOO_SHORT else ""
-    return pattern_of([value], after=after, any_case=spec.case != "keep", zeros=spec.leading_zeros == "drop")
+def _patterns(landscape: Landscape, aliases: Iterable[Alias]) -> list[str]:
+    found = []
+    for kind, value in aliases:
+        if value.strip():
+            spec, after = landscape.keys.get(kind) or KeyType(), kind if len(value) < TOO_SHORT else ""
+            zeros = spec.leading_zeros == "drop"
+            found.append(pattern_of([value], after=after, any_case=spec.case != "keep", zeros=zeros))
+    return found

@@ -77,14 +77,10 @@ class Lag:
         if not samples:
             return Recovery(0, 0.0, None)
         worst = max(range(len(samples)), key=lambda number: samples[number].behind)
-        level = None
-        if samples[worst].behind < _LEVEL:
-            level = 0.0
-        else:
-            for number in range(worst, len(samples)):
-                if all(sample.behind < _LEVEL for sample in samples[number : number + _LONG]):
-                    level = max(0.0, samples[number].time - healed)
-                    break
+        level = None if samples[worst].behind >= _LEVEL else 0.0
+        for number in range(worst, len(samples)):
+            if level is None and all(sample.behind < _LEVEL for sample in samples[number : number + _LONG]):
+                level = max(0.0, samples[number].time - healed)
         return Recovery(max(sample.lag for sample in samples), samples[worst].behind, level)
 
     def close(self) -> None:
