@@ -11,7 +11,7 @@ from pipeline.core.generations import number_of
 from pipeline.errors import Invalid
 from pipeline.store.accounts import FORGOTTEN
 from pipeline.store.contract import Store, Transaction
-from pipeline.store.erasing import Key, pattern_of, quarantined
+from pipeline.store.erasing import Key, pattern_for, quarantined
 from pipeline.work.forgotten import KEY, digest_of, new_salt
 from schemas import wire
 from schemas.joined import Forget, address, encode_lines, parts
@@ -94,9 +94,8 @@ def holdings(store: Store, landscape: Landscape, keys: tuple[Key, ...]) -> Holdi
             named.add(key)
     goes = sorted(one for one in named if not own or (one[0], number_of(one[1])) in keys)
     naming = sorted(named - set(goes))
-    spec = landscape.keys[kind]
     values = [value for _, value in keys]
-    pattern = pattern_of(values, any_case=spec.case != "keep", zeros=spec.leading_zeros == "drop")
+    pattern = pattern_for(landscape.keys[kind], values)
     kept = {(row.alias_type, row.alias, row.id) for key in keys for row in store.kept_with(key)}
     kept.update((*key, row.id) for key, rows in store.load_kept(keys).items() for row in rows)
     rows = {

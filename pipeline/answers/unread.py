@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pipeline.answers.judging import Bench, chunks
 from pipeline.core.generations import number_of
 from pipeline.store.contract import UNJUDGED, Alias, KeyRow, QuarantineRow, Transaction
-from pipeline.store.erasing import pattern_of, quarantined, searchable
-from schemas.landscape import KeyType, Landscape
+from pipeline.store.erasing import pattern_for, quarantined, searchable
+from schemas.landscape import Landscape
 
 TOO_SHORT = 4
 """Values of fewer characters stand for much else in a text: they count only where the name of their key type stands before them."""
@@ -63,10 +63,8 @@ def _aliases(bench: Bench, transaction: Transaction, rows: Sequence[KeyRow]) -> 
 
 
 def _patterns(landscape: Landscape, aliases: Iterable[Alias]) -> list[str]:
-    found = []
-    for kind, value in aliases:
-        if value.strip():
-            spec, after = landscape.keys.get(kind) or KeyType(), kind if len(value) < TOO_SHORT else ""
-            zeros = spec.leading_zeros == "drop"
-            found.append(pattern_of([value], after=after, any_case=spec.case != "keep", zeros=zeros))
-    return found
+    return [
+        pattern_for(landscape.keys.get(kind), [value], after=kind if len(value) < TOO_SHORT else "")
+        for kind, value in aliases
+        if value.strip()
+    ]

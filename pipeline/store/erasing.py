@@ -17,6 +17,7 @@ from schemas import wire
 
 if TYPE_CHECKING:
     from pipeline.store.contract import Alias, LinkRow, ParkedRow, QuarantineRow, Reader, Transaction
+    from schemas.landscape import KeyType
 
 # Key type and value, of whatever role.
 Key = tuple[str, str]
@@ -90,6 +91,12 @@ def pattern_of(values: Sequence[str], *, after: str = "", any_case: bool = False
     before = f"(?:^|{_EDGE}){_quoted(after)}[\"']?\\s*[:=]\\s*[\"']?\\s*" if after else f"(?:^|{_EDGE})"
     # Flags for this group alone: patterns can be joined by "|".
     return f"(?{flags}:{before}{'0*' if zeros else ''}(?:{told})(?:$|{_EDGE}))"
+
+
+def pattern_for(spec: KeyType | None, values: Sequence[str], *, after: str = "") -> str:
+    """`pattern_of` values of a key type, in whatever way its normalisation would make them these."""
+    zeros, any_case = (spec.leading_zeros == "drop", spec.case != "keep") if spec else (False, False)
+    return pattern_of(values, after=after, any_case=any_case, zeros=zeros)
 
 
 def naming_pattern(key_type: str, id: str) -> str:

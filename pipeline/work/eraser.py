@@ -28,7 +28,7 @@ from pipeline.core.generations import number_of
 from pipeline.errors import Invalid
 from pipeline.store.accounts import FORGOTTEN
 from pipeline.store.contract import Alias, EventRow, LinkRow, ParkedRow, QuarantineRow, Store, Transaction
-from pipeline.store.erasing import Key, pattern_of, quarantined
+from pipeline.store.erasing import Key, pattern_for, quarantined
 from pipeline.store.rows import home
 from pipeline.work.book import Book
 from pipeline.work.courier import Address, Outbox, Parcel
@@ -163,10 +163,9 @@ class Eraser:
         here = {partition for partition, _ in leaving.forgets}
         for (kind, _, after), values in asked.items():
             spec = self._landscape.keys.get(kind)
-            zeros, any_case = (spec.leading_zeros == "drop", spec.case != "keep") if spec else (False, False)
             numbers = [number_of(value) for value in values]
             for start in range(0, len(numbers), 100):
-                pattern = pattern_of(numbers[start : start + 100], after=after, any_case=any_case, zeros=zeros)
+                pattern = pattern_for(spec, numbers[start : start + 100], after=after)
                 for row in quarantined(self._store, pattern):
                     if _partition_of(row.id) in here:
                         found.quarantine[row.id] = row
