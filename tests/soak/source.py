@@ -9,8 +9,10 @@ the emitter: whoever is killed has forgotten what was not sent, and goes on with
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import heapq
 import json
+import logging
 import os
 import signal
 import sys
@@ -143,6 +145,9 @@ def patient_sink(url: str, stop: threading.Event) -> Sink:
 def main(system: str, text: str) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    # A Kafka client that hangs or gives up says why here alone.
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    faulthandler.register(signal.SIGUSR1)
     settings = Settings(**json.loads(text))
     sink = patient_sink(settings.log_url, stop)
     source = Source(system, settings, sink)

@@ -7,6 +7,7 @@ it again.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -21,6 +22,8 @@ from tracer.record import CONTROL, EVENTS, Ack, Record
 from tracer.sinks.contract import OnAck, OnError, Pending, place, settled
 from tracer.sinks.kafka_config import read_address, unavailable
 from tracer.sinks.kafka_topics import create_none, require_topics
+
+log = logging.getLogger("lastseen")
 
 MAX_PENDING = 20_000
 MAX_PENDING_BYTES = 64 * 1024 * 1024
@@ -157,6 +160,7 @@ class KafkaSink:
             f"{self.name}: its client {'gave up' if gave_up else 'brought nothing through any more'} and was replaced"
         )
         owed, self._underway, self._underway_bytes = list(self._underway), {}, 0
+        log.warning("%s; records to send again: %d", why, len(owed))
         for pending in owed:
             pending.settle(why)
 
