@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,11 @@ import tracer.sender
 import tracer.sinks.kafka
 from pipeline.log import open_log
 from schemas.control import Goodbye
+from tests.contract.test_log import event
 from tests.kafka_broker import Broker, NoBroker
 from tests.tracer.support import read_log, until
+from tracer.errors import Unavailable
+from tracer.sinks.kafka import KafkaSink
 
 # Of half a minute each in real life: with these an outage of eight seconds is one of minutes.
 SHORT = {
@@ -87,3 +91,21 @@ def test_an_outage_costs_the_application_nothing_and_loses_nothing(broker: Broke
     assert (goodbye.sent, goodbye.shed, goodbye.accounted) == (2200, 0, 2200)
     assert {event["seq"] for event in found.events} == set(range(1, 2201))
     assert not list((tmp_path / "spool").rglob("*.spool"))
+
+
+def test_a_record_given_up_after_it_was_sent_does_not_end_all_sending(broker: Broker) -> None:
+    """kafka-python then drops its producer id, since the broker may have the record or not, and asks for no other one."""
+    start(broker)
+    with contextlib.closing(open_log(f"kafka://{broker.address}/")) as log:
+        log.create(1)
+        with contextlib.closing(log.producer()) as sink:
+            assert isinstance(sink, KafkaSink)
+            sink.produce([event("order:1", b"first", 0)])
+            assert broker.pid is not None
+            os.kill(broker.pid, signal.SIGSTOP)
+            under_way = sink.send(event("order:1", b"under way", 0))
+            until(lambda: (sink.poll(), under_way.done)[1], 20)
+            assert isinstance(under_way.error, Unavailable)
+            os.kill(broker.pid, signal.SIGCONT)
+            (ack,) = sink.produce([event("order:1", b"next", 0)], timeout=20)
+            assert ack.offset in (1, 2, 3)

@@ -16,6 +16,7 @@ from typing import Any
 
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
+from kafka.producer.transaction_manager import TransactionState
 
 from tracer.errors import Unavailable
 from tracer.record import CONTROL, EVENTS, Ack, Record
@@ -142,6 +143,7 @@ class KafkaSink:
     def _renew(self) -> None:
         """Replace a producer of which nothing more is to be expected. Nothing is done while no broker is there to connect to."""
         now = time.monotonic()
+        self._ask_for_an_id()
         gave_up = self._producer._transaction_manager.has_fatal_error()
         _, oldest = next(iter(self._underway.values()), (0, now))
         if not (gave_up or now - min(oldest, self._waiting_since or now) > SILENT) or now - self._tried < ANEW_EVERY:
@@ -163,6 +165,14 @@ class KafkaSink:
         log.warning("%s; records to send again: %d", why, len(owed))
         for pending in owed:
             pending.settle(why)
+
+    def _ask_for_an_id(self) -> None:
+        """kafka-python 3.0.12 drops its producer id where a record that was sent once is given up, and asks for another only in the
+        state that it begins in: without this it never sends again, and tells of nothing that waits."""
+        manager = self._producer._transaction_manager
+        with manager._lock:
+            if manager._current_state is TransactionState.READY and not manager.has_producer_id():
+                manager._current_state = TransactionState.UNINITIALIZED
 
     @staticmethod
     def _let_go(producer: Any) -> None:
