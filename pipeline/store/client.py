@@ -179,7 +179,8 @@ class Client:
             return RuntimeError(f"{self.name} refused what we sent: {reason}")
         if code in _NOT_SET_UP:
             return Unavailable(
-                f"{self.name} has no tables of ours in database {self.address.database!r}: run lastseen setup"
+                f"{self.name} lacks tables of ours in database {self.address.database!r}: it was never set up, or by an older "
+                "lastseen; run lastseen setup"
             )
         if code in _REFUSED:
             return Unavailable(
