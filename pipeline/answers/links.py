@@ -24,6 +24,7 @@ from pipeline.core.correlate import (
     alias_of,
     roles_of,
 )
+from pipeline.core.generations import number_of
 from pipeline.errors import Invalid
 from pipeline.store.contract import Alias, LinkRow, ParkedRow, Transaction
 from schemas.event import MAX_TEXT
@@ -156,8 +157,10 @@ def way_words(way: str) -> str:
 def decide(
     bench: Bench, alias: Alias, transaction: Transaction, *, accept: bool, by: str = "", why: str = ""
 ) -> Record:
-    """The record of a person's word that an alias names a transaction, or does not. Raises ``Invalid`` where it makes no sense."""
+    """The record of a person's word that an alias names a transaction, or does not. Raises ``Invalid`` where it makes no sense.
+    Of a number that came round (``7↻2``) the word is of the number, as all claims are."""
     bench.learn()
+    given, transaction = transaction, (transaction[0], number_of(transaction[1]))
     roles = roles_of(bench.flows)
     if transaction[0] not in {flow.key for flow in bench.flows.all()}:
         raise Invalid(f"no flow follows transactions by their {transaction[0]}", field="TRANSACTION")
@@ -170,7 +173,7 @@ def decide(
         )
     claims = bench.store.load_links([alias])[alias]
     if not any((row.key_type, row.transaction_id) == transaction for row in claims):
-        _require_known(bench, alias, transaction, accept=accept)
+        _require_known(bench, alias, given, accept=accept)
     if len(why) > MAX_TEXT:
         raise Invalid(f"more than {MAX_TEXT} characters", field="--why")
     said = Decision(address(*alias), address(*transaction), "accept" if accept else "break", by[:MAX_TEXT], why)
@@ -184,5 +187,7 @@ def _require_known(bench: Bench, alias: Alias, transaction: Transaction, *, acce
     """What nobody claims so far may be a slip of the pen."""
     if not accept:
         raise Invalid(f"{' '.join(transaction)} does not claim {' '.join(alias)}, so there is nothing to break")
-    if not bench.store.load_events([transaction])[transaction]:
+    kind, id = transaction
+    names = [transaction, (kind, number_of(id))]
+    if not any(bench.store.load_events(names).values()):
         raise Invalid(f"nothing is known of {' '.join(transaction)} yet", field="TRANSACTION")

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from pipeline.answers.judging import Bench
 from pipeline.answers.lookup import forms_of, key_types
 from pipeline.answers.words import count, listing
-from pipeline.core.correlate import ACCEPTED, CLAIMED, RECLAIMED, roles_of
+from pipeline.core.correlate import roles_of
 from pipeline.errors import Invalid
 from pipeline.store.contract import Alias, ParkedRow, Unlinked
+from pipeline.store.rows import claimed
 from schemas.times import DAY, HOUR, format_time
 
 # How old, to the name of the column; what is older than all is in the last.
@@ -38,8 +39,8 @@ def unlinked(bench: Bench, alias_type: str = "", samples: int = 3) -> list[Unlin
 
 
 def older_than(found: Iterable[Unlinked], age: int, now: int) -> bool:
-    """Whether anything is kept for longer than ``age`` µs."""
-    return any(one.oldest < now - age for one in found)
+    """Whether anything is kept for longer than ``age`` µs; 0 asks for anything, also where the log's clock is ahead of ours."""
+    return any(age == 0 or one.oldest < now - age for one in found)
 
 
 def data(one: Unlinked, *, samples: bool = False) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def held(bench: Bench, value: str, key_type: str = "", as_of: int = 0) -> list[H
     found = []
     for alias, claims in links.items():
         rows = [row for row in kept[alias] if not as_of or row.kept_at <= as_of]
-        if rows and not any(claim.state in (CLAIMED, RECLAIMED, ACCEPTED) for claim in claims):
+        if rows and not claimed(claims):
             bench.learn()
             rows.sort(key=lambda row: (row.event.time, row.id))
             found.append(Held(alias, claimants(bench, alias[0]), tuple(rows)))

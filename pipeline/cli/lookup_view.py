@@ -21,6 +21,7 @@ from pipeline.cli.common import typed
 from pipeline.cli.terminal import STYLES, plain, status_text
 from pipeline.cli.unlinked import samples_table
 from pipeline.core.correlate import CONTESTED, ways
+from pipeline.core.generations import number_of
 from pipeline.store.contract import DisputeRow, QuarantineRow
 from schemas.joined import address
 from schemas.landscape import HASHED, Landscape
@@ -272,9 +273,8 @@ def _advice(row: DisputeRow) -> str:
     """How a person settles what is contested."""
     if row.state != CONTESTED:
         return ""
-    command = (
-        f"link {shlex.quote(f'{row.alias_type}:{row.alias}')} {shlex.quote(f'{row.key_type}:{row.transaction_id}')}"
-    )
+    alias, transaction = f"{row.alias_type}:{row.alias}", f"{row.key_type}:{number_of(row.transaction_id)}"
+    command = f"link {shlex.quote(alias)} {shlex.quote(transaction)}"
     return f"whose is it? {typed(f'{command} --accept')}, or --break where it is not"
 
 

@@ -361,8 +361,8 @@ class Reader(Takeover, Accounts, Protocol):
         ...
 
     def parked(self, limit: int = 100) -> list[ParkedRow]:
-        """Kept events whose alias no transaction claims (no winning row of it says claimed or accepted), one per ``id``, oldest
-        ``kept_at`` first."""
+        """Kept events whose alias no transaction claims (no winning row of it says claimed or accepted, but of those of which a
+        person said broken), one per ``id``, oldest ``kept_at`` first."""
         ...
 
     def count_parked(self) -> int:

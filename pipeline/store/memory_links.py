@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pipeline.store.contract import Alias, DisputeRow, LinkRow, ParkedRow, Transaction, Unlinked
-from pipeline.store.rows import CLAIMING, dispute_rank, home, kept_rank, link_rank, observed_once, oldest
+from pipeline.store.rows import claimed, dispute_rank, home, kept_rank, link_rank, observed_once, oldest
 
 
 class MemoryLinks:
@@ -73,7 +73,7 @@ class MemoryLinks:
         return oldest(rows)
 
     def _claimed(self, alias: Alias) -> bool:
-        return any(row.state in CLAIMING for row in list(self._links.get(alias, {}).values()))
+        return claimed(list(self._links.get(alias, {}).values()))
 
     def unlinked(self, samples: int = 3, ages: Sequence[int] = ()) -> list[Unlinked]:
         by_type: dict[str, list[ParkedRow]] = defaultdict(list)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pipeline.core.correlate import BROKEN
 from pipeline.store import tables
 from pipeline.store.rows import CLAIMING
 from schemas.event import GENERATION
@@ -27,8 +28,11 @@ _HASH = "reinterpretAsUInt128(sipHash128(alias_type, alias))"
 _DOUBTED = f"{_HASH} IN (SELECT {_HASH} FROM links WHERE state NOT IN {CLAIMING})"
 _WAITING = f"""{_HASH} NOT IN (SELECT {_HASH} FROM links WHERE state IN {CLAIMING} AND NOT ({_DOUBTED}))
   AND {_HASH} NOT IN (
-    SELECT {_HASH} FROM links WHERE {_DOUBTED} GROUP BY alias_type, alias, key_type, transaction_id, `by`, at
-    HAVING argMax(state, (version, state, shared)) IN {CLAIMING})"""
+    SELECT {_HASH} FROM (
+      SELECT alias_type, alias, key_type, transaction_id, argMax(state, (version, state, shared)) AS now
+      FROM links WHERE {_DOUBTED} GROUP BY alias_type, alias, key_type, transaction_id, `by`, at)
+    GROUP BY alias_type, alias, key_type, transaction_id
+    HAVING countIf(now IN {CLAIMING}) > 0 AND countIf(now = '{BROKEN}') = 0)"""
 _OLDEST = "kept_at, id, recorded_at, source, epoch, seq, body, via, `partition`"
 PARKED = (
     f"SELECT {tables.KEPT.select} FROM kept WHERE {_WAITING} ORDER BY {_OLDEST} LIMIT 1 BY id LIMIT {{limit:UInt64}}"

@@ -7,6 +7,7 @@ from zlib import crc32
 
 import msgspec
 
+from pipeline.core.correlate import BROKEN
 from pipeline.core.generations import number_of
 from pipeline.store.contract import DisputeRow, EventRow, FlipRow, LinkRow, ParkedRow, Transaction, VerdictRow
 from schemas.verdict import MISSING
@@ -15,6 +16,13 @@ from schemas.wire import Observed, decode
 MISSING_STATUSES = tuple(status.value for status in MISSING)
 # States of a link by which its alias is somebody's.
 CLAIMING = ("claimed", "reclaimed", "accepted")
+
+
+def claimed(rows: Iterable[LinkRow]) -> bool:
+    """Whether an alias is anybody's, by its winning rows: whoever claims it by any, where no person said that it is not his."""
+    rows = list(rows)
+    broken = {(row.key_type, row.transaction_id) for row in rows if row.state == BROKEN}
+    return any(row.state in CLAIMING and (row.key_type, row.transaction_id) not in broken for row in rows)
 
 
 def said(flips: Iterable[FlipRow], rows: Iterable[VerdictRow]) -> list[FlipRow]:

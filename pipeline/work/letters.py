@@ -5,6 +5,7 @@ from __future__ import annotations
 from zlib import crc32
 
 from pipeline.core.correlate import ACCEPTED, BROKEN, DECISION
+from pipeline.core.generations import number_of
 from pipeline.errors import Invalid
 from pipeline.log import LogRecord
 from pipeline.store.contract import DisputeRow, LinkRow
@@ -102,7 +103,8 @@ class Letters:
 
     def _decisions(self, body: bytes, record: LogRecord, meta: Meta, batch: Batch) -> None:
         for decision in _DECISIONS.read(body):
-            alias, to = self._normal(decision.alias), self._normal(decision.to)
+            alias, (kind, id) = self._normal(decision.alias), self._normal(decision.to)
+            to = kind, number_of(id)
             decision.alias, decision.to = address(*alias), address(*to)
             if to[0] not in self._types:
                 raise Invalid(f"{to[0]!r} is no key type of transactions", field="to")

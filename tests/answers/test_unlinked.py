@@ -58,6 +58,13 @@ def test_older_than(bench: Bench, age: int, older: bool) -> None:
     assert not unlinked.older_than([], 0, NOW)
 
 
+def test_anything_is_anything_also_where_the_logs_clock_is_ahead(bench: Bench) -> None:
+    (found, *_) = unlinked.unlinked(bench)
+    ahead = found._replace(oldest=NOW + MINUTE, newest=NOW + MINUTE)
+    assert unlinked.older_than([ahead], 0, NOW)
+    assert not unlinked.older_than([ahead], 1, NOW)
+
+
 def test_a_lookup_finds_what_nobody_claims(bench: Bench) -> None:
     """In the form in which the landscape keeps it: payments are upper case."""
     (found,) = unlinked.held(bench, " p1 ")

@@ -65,6 +65,20 @@ class TestKept:
         assert store.parked(2) == [rows[4], rows[3]]
         assert store.count_parked() == 3
 
+    def test_a_claim_of_which_a_person_said_no_is_none(self, store: Store) -> None:
+        rows = [kept(f"{i}", f"p{i}", at=T + i) for i in range(4)]
+        store.write_parked(rows)
+        broken = {"by": DECISION, "state": "broken", "version": 5}
+        store.write_links([
+            link(alias="p0"), link(alias="p0", **broken),
+            link(alias="p1"), link(alias="p1", **broken), link("2", alias="p1"),
+            link(alias="p2"), link(alias="p2", **broken), link(alias="p2", by=DECISION, state="accepted", version=6),
+            link(alias="p3"), link(alias="p3", by="~batch:b", at=T), link(alias="p3", **broken),
+        ])  # fmt: skip
+        assert store.parked() == [rows[0], rows[3]]
+        assert store.count_parked() == 2
+        assert [one.events for one in store.unlinked()] == [2]
+
     def test_what_waits_is_told_by_alias_type(self, store: Store) -> None:
         rows = [kept(f"{i}", f"p{i % 3}", at=T + i) for i in range(7)]
         other = kept("x", "s", "parcel", at=T + 5)
