@@ -79,29 +79,22 @@ class Roles:
         return found
 
     def sought(self, key_types: Iterable[str]) -> tuple[str, ...]:
-        """Of an event with these key types, those by which it may be joined to a transaction that it doesn't name. By those that
-        others share only where there is no other: that one's partition sends it on, as long as nobody's own claim is there."""
+        """Of an event with these key types, those by which it may be joined to a transaction that it doesn't name. By one that
+        others share only where none of the types that share it has another there: that one's partition sends it on, as long as
+        nobody's own claim is there."""
         names = set(key_types)
-        wanted = [name for name in sorted(names) if self.seeks(name, names)]
-        own = [name for name in wanted if self._own(name, names)]
-        if not own:
-            return tuple(wanted)
-        return tuple(name for name in wanted if name in own or not self.shared(name, names))
-
-    def seeks(self, alias_type: str, key_types: Iterable[str]) -> bool:
-        """Whether an event with these key types lacks a transaction that this alias may name."""
-        names = set(key_types)
-        return any(role.joins and kind not in names for kind, role in self.by_alias.get(alias_type, {}).items())
-
-    def _own(self, alias_type: str, names: set[str]) -> bool:
-        found = self.by_alias.get(alias_type, {})
-        return any(role.joins == "alias" and kind not in names for kind, role in found.items())
-
-    def shared(self, alias_type: str, key_types: Iterable[str]) -> bool:
-        """Whether, to what such an event lacks, the alias is a shared one."""
-        names = set(key_types)
-        found = self.by_alias.get(alias_type, {})
-        return any(role.joins == "shared" and kind not in names for kind, role in found.items())
+        own, others, passed_on = set[str](), set[str](), set[str]()
+        for kind, roles in self.of.items():
+            if kind in names:
+                continue
+            joins = {name: roles[name].joins for name in names if name in roles}
+            mine = {name for name, how in joins.items() if how == "alias"}
+            shared = {name for name, how in joins.items() if how == "shared"}
+            own |= mine
+            others |= {name for name, how in joins.items() if how} - mine
+            if mine:
+                passed_on |= shared
+        return tuple(sorted(own | (others - passed_on)))
 
 
 def roles_of(flows: Flows) -> Roles:

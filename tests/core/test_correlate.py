@@ -313,8 +313,13 @@ def test_an_event_that_names_one_transaction_may_still_seek_another() -> None:
     roles = Roles([parse_flow(FLOW), parse_flow(basket)])
     assert roles.sought(["order", "payment"]) == ("payment",)
     assert roles.sought(["order", "cart", "payment"]) == ()
-    assert roles.shared("payment", ["order"])
-    assert not roles.shared("payment", ["cart"])
-    assert roles.seeks("tracking", ["cart"])
     assert roles.sought(["order", "payment", "tracking"]) == ("tracking",), "to the cart the payment is a shared one"
     assert roles.sought(["payment", "tracking", "batch"]) == ("payment", "tracking")
+
+
+def test_anothers_own_alias_keeps_nobody_from_the_one_that_they_share() -> None:
+    """The payment names a cart; orders know no payments and have the batch alone."""
+    sharing = FLOW.replace("payment: alias, ", "").replace("tracking: alias, ", "")
+    cart = FLOW.replace("flow: one", "flow: two").replace("key: order", "key: cart")
+    cart = cart.replace("cart: {once: 10m}, ", "").replace("batch: {alias: shared}, ", "")
+    assert Roles([parse_flow(sharing), parse_flow(cart)]).sought(["payment", "batch"]) == ("batch", "payment")
