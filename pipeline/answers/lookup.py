@@ -65,11 +65,18 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
     ``key_type`` narrows the search to one kind of key. ``as_of`` µs: judged again on what was recorded by then, beside what
     was said then. Raises ``Invalid`` for an unknown key type.
     """
-    transactions, heard = both(lambda: find(bench, value, key_type), lambda: bench.store.hearing(as_of))
+    named, heard = both(lambda: _named(bench, value, key_type), lambda: bench.store.hearing(as_of))
+    transactions = list(named)
     shown = transactions
     if len(transactions) > limit:
         shown = _newest_first(transactions, bench.store.load_verdicts(transactions))[:limit]
-    stored = load_whole(bench.store, shown, as_of)
+    stored = {
+        transaction: whole
+        for transaction, loaded in load_whole(bench.store, shown, as_of).items()
+        if (whole := _with_own_keys(bench, transaction, loaded)) and not named[transaction].isdisjoint(whole.keys)
+    }
+    others = len(shown) - len(stored)
+    shown = [transaction for transaction in shown if transaction in stored]
     shown = _newest_first(shown, {transaction: whole.rows for transaction, whole in stored.items()})
     bench.cover(row for whole in stored.values() for row in whole.rows)
     if as_of or not all(whole.rows for whole in stored.values()):
@@ -85,7 +92,21 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
         for one in make(bench, _Known(transaction, *stored[transaction], unread.get(transaction, ())), knowledge, as_of)
     ]
     found.sort(key=lambda one: -one.verdict.started_at)
-    return found, len(transactions)
+    return found, len(transactions) - others
+
+
+def _with_own_keys(bench: Bench, transaction: Transaction, whole: Whole) -> Whole:
+    """Without the keys that came with events which are another's by now: kept with it while an alias was in dispute, they name
+    somebody else."""
+    state = bench.state(transaction, whole.events, whole.disputes) if whole.disputes else None
+    if state is None or not state.standings or state.bounded:
+        return whole
+    own = {item for event in state for item in event.keys.items()}
+    return whole._replace(
+        keys=[
+            row for row in whole.keys if row.key_type in (transaction[0], UNJUDGED) or (row.key_type, row.value) in own
+        ]
+    )
 
 
 def _may_be_missing(whole: Whole) -> bool:
@@ -94,15 +115,19 @@ def _may_be_missing(whole: Whole) -> bool:
 
 def find(bench: Bench, value: str, key_type: str = "") -> list[Transaction]:
     """Transactions that ``value`` names, in the form in which each key type keeps it."""
+    return list(_named(bench, value, key_type))
+
+
+def _named(bench: Bench, value: str, key_type: str) -> dict[Transaction, set[KeyRow]]:
+    """The same, and by which keys."""
     normal = [form for _, form in forms_of(bench, value, key_type)]
     asked = dict.fromkeys((*normal, *(() if key_type else (value.strip(),))))
-    found = {
-        (row.transaction_type, row.transaction_id): None
-        for form in asked
-        for row in bench.store.find_keys(form, key_type)
-        if row.value in forms(bench.landscape, bench.ring, row.key_type, value)
-    }
-    return list(found)
+    found: dict[Transaction, set[KeyRow]] = {}
+    for form in asked:
+        for row in bench.store.find_keys(form, key_type):
+            if row.value in forms(bench.landscape, bench.ring, row.key_type, value):
+                found.setdefault((row.transaction_type, row.transaction_id), set()).add(row)
+    return found
 
 
 def forms_of(bench: Bench, value: str, key_type: str = "") -> list[Alias]:

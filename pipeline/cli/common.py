@@ -165,6 +165,9 @@ def guarded(run: Callable[[], Any], *, debug: bool) -> int:
         return FINE
     except OSError as error:
         return _complain(*_of_the_system(error), debug)
+    except UnicodeEncodeError as error:
+        held = error.object[max(error.start - 20, 0) : error.end + 20].encode("utf-8", "backslashreplace").decode()
+        return _complain(f"bytes that are not UTF-8 were given: {held}", USAGE, debug)
     except Exception as error:  # a bug is told in one line too
         hint = "" if debug else " (run again with --debug to see where)"
         return _complain(f"unexpected error: {type(error).__name__}: {error}{hint}", BUG, debug)

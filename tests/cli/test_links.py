@@ -151,6 +151,22 @@ def test_a_word_that_makes_no_sense_is_refused(world: World, args: list[str]) ->
     assert sum(partition.end for partition in world.events.broker.topics[EVENTS]) == 0
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["link", "payment:P1", "order:17", "--accept", "--why", "\udcff"],
+        ["link", "payment:P1\udcff", "order:17", "--accept"],
+        ["link", "payment:P1\udcff"],
+        ["lookup", "P1\udcff"],
+    ],
+)
+def test_bytes_that_are_no_text_are_refused_in_a_sentence(world: World, args: list[str]) -> None:
+    done = world.invoke(*args)
+    assert done.exit_code in (1, 2)
+    assert "unexpected" not in done.output
+    assert "Traceback" not in done.output
+
+
 def test_nothing_from_data_steers_the_terminal(world: World) -> None:
     keep(world.memory, "payment", HOSTILE.upper(), NOW - MINUTE, HOSTILE)
     claim(world, HOSTILE, by=f"shipment:{HOSTILE}")

@@ -68,7 +68,7 @@ class TestKept:
     def test_a_claim_of_which_a_person_said_no_is_none(self, store: Store) -> None:
         rows = [kept(f"{i}", f"p{i}", at=T + i) for i in range(4)]
         store.write_parked(rows)
-        broken = {"by": DECISION, "state": "broken", "version": 5}
+        broken: dict[str, Any] = {"by": DECISION, "state": "broken", "version": 5}
         store.write_links([
             link(alias="p0"), link(alias="p0", **broken),
             link(alias="p1"), link(alias="p1", **broken), link("2", alias="p1"),
