@@ -102,6 +102,11 @@ class Book:
             if alias in self._pages:
                 self._drop(alias)
 
+    def clear(self) -> None:
+        """Let go of all pages: what is asked for again is read again."""
+        self._pages.clear()
+        self._size = 0
+
     def claims_by(self, alias: Alias, transaction: Transaction) -> list[tuple[str, int]]:
         """By which ways, and when, a transaction claims an alias that is in memory: (by, at)."""
         return [(by, at) for one, by, at in self._pages[alias].claims.found if one == transaction]

@@ -229,6 +229,8 @@ class Retention:
         gone = self._expire(partitions, now) if self._landscape.retention is not None else 0
         if gone < AT_ONCE:
             self._swept = now
+            # What others deleted, of claims and of what is kept, they don't tell.
+            self._book.clear()
             if 0 in partitions and now - self._rest_swept >= DAY:
                 self._rest_swept = now
                 self._expire_rest(now)

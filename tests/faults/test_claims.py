@@ -142,3 +142,54 @@ def test_a_number_that_came_with_anothers_event_finds_the_other_alone() -> None:
     word(site, worker, "payment:P1", "1", "accept")
     assert [one.transaction[1] for one in lookup(bench(site), "C9")[0]] == ["1"]
     assert [one.transaction[1] for one in lookup(bench(site), "2")[0]] == ["2"]
+
+
+def later(one: Event, by: int) -> Event:
+    return {**one, "time": one["time"] + by}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_who_was_deleted_contests_nothing(restarted: bool) -> None:
+    """A payment's number that comes round, of orders that retention took: what a worker remembers of them counts no more."""
+    site = Site(1, flows=FLOWS)
+    site.landscape = site.landscape.model_copy(update={"retention": 90 * DAY})
+    worker = site.worker()
+    read(site, worker, event("a", PLACED, order="1", payment="P1"), event("y", PAID, 5, payment="P1"))
+    site.hear(START + 95 * DAY)
+    worker.drain()
+    site.time += 2 * HOUR
+    worker.drain()
+    assert said(site) == {}
+    if restarted:
+        worker.close()
+        worker = site.worker("w2")
+    site.time = START + 100 * DAY + HOUR
+    site.send([
+        later(event("b", PLACED, order="2", payment="P1"), 100 * DAY),
+        later(event("z", PAID, 5, payment="P1"), 100 * DAY),
+    ])  # fmt: skip
+    site.hear(START + 101 * DAY)
+    worker.drain()
+    assert said(site) == {"2": "completed"}
+    assert joined(site, "2") == ["b", "z"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_was_given_up_joins_nothing_any_more(restarted: bool) -> None:
+    """FAULTS.md 41: an event was kept until nobody waited for it; memory keeps it no longer than the store does."""
+    site = Site(1, flows=FLOWS)
+    worker = site.worker()
+    read(site, worker, event("y", PAID, 5, payment="P1"))
+    site.hear(START + 95 * DAY)
+    worker.drain()
+    site.time += 25 * HOUR
+    worker.drain()
+    assert site.store.load_kept([PAYMENT])[PAYMENT] == []
+    if restarted:
+        worker.close()
+        worker = site.worker("w2")
+    site.time = START + 100 * DAY
+    site.send([event("b", PLACED, order="2", payment="P1")])
+    site.hear(START + 101 * DAY)
+    worker.drain()
+    assert joined(site, "2") == ["b"]
