@@ -1,4 +1,4 @@
-"""Unlinked: events that name no transaction, and whose aliases nobody claims yet: how many, how old, and which."""
+"""Unlinked: events that do not name the transaction sought, under aliases that nobody claims yet: how many, how old, and which."""
 
 from __future__ import annotations
 

@@ -43,10 +43,11 @@ def _checked(_: click.Context, __: click.Parameter, text: str) -> int | None:
 )  # fmt: skip
 @format_option
 def unlinked(alias_type: str, samples: int, age: int | None, form: str) -> None:
-    """Events that name no transaction, under numbers that none claims: how many, how old, and which.
+    """Events under numbers that no transaction claims: how many, how old, and which.
 
     Some wait for a moment, until the system that knows both numbers has spoken. What is old says that such a system is not heard,
     or that no flow makes the number an alias. What is claimed later is joined then, however long it waited (landscape: keep_for).
+    An event with several numbers is listed under each that nobody claims, though another of them may have joined it.
     """
     with app_of().bench() as bench:
         found = answers.unlinked(bench, alias_type, samples)
@@ -64,7 +65,7 @@ def unlinked(alias_type: str, samples: int, age: int | None, form: str) -> None:
 def _print(found: list[Unlinked], landscape: Landscape, now: int) -> None:
     out, clock = console(), Clock.of(now, landscape)
     if not found:
-        out.print(plain("Every event is linked to a transaction.", "green"))
+        out.print(plain("No event waits under a number that nobody claims.", "green"))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for title in _TITLES:
