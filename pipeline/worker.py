@@ -15,14 +15,14 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.core.control import ControlFold
 from pipeline.core.correlate import roles_of
 from pipeline.log import Log, LogRecord
 from pipeline.log.contract import GROUP
 from pipeline.store.contract import Store, Transaction
-from pipeline.work.batch import Batch
+from pipeline.work.batch import Batch, place_at
 from pipeline.work.beside import Beside
 from pipeline.work.book import Book
 from pipeline.work.courier import Outbox
@@ -333,9 +333,22 @@ class Worker:
         if not due:
             return False
         self._insist(lambda: self._ledger.load(due))
+        self._announce_anew(due)
         self._judge(list(due))
         self._ledger.evict()
         return True
+
+    def _announce_anew(self, due: Mapping[Transaction, int]) -> None:
+        """What those claim that owe it, as of how far their partition was read; before they are judged: then none is owed."""
+        claims = self._ledger.claims_owing(due)
+        if claims:
+            places = {
+                n: place_at(owned.through, max(owned.position - 1, 0)) for n, owned in self._ownership.active.items()
+            }
+            batch = Batch(homes={one: due[one] for one, _ in claims}, versions=places)
+            outbox = Outbox(self._partitions)
+            self._post.put(batch, [one for one in claims if due[one[0]] in places], self._book, outbox)
+            self._post.send(outbox)
 
     def _tick(self, *, force: bool = False) -> None:
         self._pulse.tick(self._pacing(), force=force)

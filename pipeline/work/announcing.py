@@ -8,7 +8,7 @@ from the store counts as announced only where the log surely has it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.core.correlate import Claim, Roles, claims_of
 from pipeline.store.contract import DisputeRow, Transaction
@@ -27,14 +27,16 @@ class Announcer:
 
     def __init__(self, roles: Roles) -> None:
         self._kept: OrderedDict[Transaction, Claimed] = OrderedDict()
+        self._roles = Roles([])
         self.use(roles)
 
-    def use(self, roles: Roles) -> None:
-        """Key types mean this from now on."""
-        self._roles = roles
+    def use(self, roles: Roles) -> set[str]:
+        """Key types mean this from now on. To which types of transactions they mean something else than before."""
+        before, self._roles = self._roles, roles
         self._once = {
             kind: frozenset(name for name, role in found.items() if role.once) for kind, found in roles.of.items()
         }
+        return {kind for kind, found in roles.of.items() if found != before.of.get(kind)}
 
     def claiming(self, transaction_type: str) -> bool:
         """Whether such transactions claim any aliases."""
@@ -74,7 +76,6 @@ class Announcer:
         """Add to ``claims`` what the events that were read claim, once. Where an alias is in dispute, what came by aliases claims
         anew: it may rest on another's now. ``again``: a fact is read a second time: somebody crashed before he announced."""
         once = self._once.get(transaction[0], _NONE)
-        found: dict[tuple[Transaction, str, int], Claim] = {}
         standings, last = entry.state.standings, entry.claimed_by
         events = []
         for event, _ in arrived:
@@ -85,15 +86,29 @@ class Announcer:
         if rows or standings:
             events += [event for event in entry.state.known.values() if event.via]
         for event in events:
+            if not event.via and once.isdisjoint(event.keys):
+                entry.claimed_by = event.keys
+        for claim in self._claims(transaction, entry, events):
+            if _news_of(entry, claim) or again:
+                claims.append((transaction, claim))
+
+    def anew(self, transaction: Transaction, entry: Entry) -> list[tuple[Transaction, Claim]]:
+        """All that its events claim, announced or not: of what key types mean since, nobody may have announced anything."""
+        found = self._claims(transaction, entry, entry.state.known.values())
+        for claim in found:
+            _news_of(entry, claim)
+        return [(transaction, claim) for claim in found]
+
+    def _claims(self, transaction: Transaction, entry: Entry, events: Iterable[Observed]) -> list[Claim]:
+        """What they claim, each claim once: of what names the transaction itself the earliest."""
+        found: dict[tuple[Transaction, str, int], Claim] = {}
+        standings = entry.state.standings
+        for event in events:
             for claim in claims_of(transaction[0], self._roles, event.keys, event.via, event.time, standings):
                 known = found.get(_name_of(claim))
                 if known is None or (claim.state, claim.at) < (known.state, known.at):
                     found[_name_of(claim)] = claim
-            if not event.via and once.isdisjoint(event.keys):
-                entry.claimed_by = event.keys
-        for claim in found.values():
-            if _news_of(entry, claim) or again:
-                claims.append((transaction, claim))
+        return list(found.values())
 
 
 def _news_of(entry: Entry, claim: Claim) -> bool:

@@ -103,7 +103,12 @@ def read_headers(headers: Headers) -> Meta:
 
 def place_of(record: LogRecord) -> int:
     """A record's place in its partition as one number that outlasts a change of the partitions: milliseconds << 22 | offset."""
-    return record.append_time // 1_000 << _OFFSET_BITS | record.offset & ((1 << _OFFSET_BITS) - 1)
+    return place_at(record.append_time, record.offset)
+
+
+def place_at(append_time: int, offset: int) -> int:
+    """The same of a record that was appended at ``append_time`` µs."""
+    return max(append_time, 0) // 1_000 << _OFFSET_BITS | offset & ((1 << _OFFSET_BITS) - 1)
 
 
 def _number(text: str) -> int:

@@ -44,7 +44,8 @@ _NO_FACTS: Mapping[Transaction, list[DisputeRow]] = {}
 class Ledger:
     """``capacity``: events held in memory over all transactions, about; the least recently used go first. ``conflicts``: events
     that came with other content under an id that was known: somebody uses ids again. ``processed``: partition to µs of the log's
-    append clock; what was appended before has been announced by whoever read it, and is not announced once more."""
+    append clock; what was appended before has been announced by whoever read it, and is not announced once more. ``owing``: open
+    ones to which key types mean something else by now, so that their claims are announced anew, when they are judged again."""
 
     def __init__(self, store: Reader, flows: Flows, partitions: int, roles: Roles, capacity: int = 1_000_000):
         self._store = store
@@ -59,13 +60,18 @@ class Ledger:
         self.agenda = Agenda()
         self.troubled: dict[Transaction, int] = {}
         self.partition_of: dict[Transaction, int] = {}
+        self.owing: set[Transaction] = set()
         self.processed: dict[int, int] = {}
         self.use(flows, roles)
 
     def use(self, flows: Flows, roles: Roles) -> None:
         """Judge by these flows from now on, in which key types mean this."""
         self._flows = flows
-        self._announcer.use(roles)
+        changed = self._announcer.use(roles)
+        if changed:
+            self.owing.update(one for one in self.partition_of if one[0] in changed)
+            for entry in self._entries.values():
+                entry.claimed_by = None
         self._instances = {
             key_type: tuple(
                 sorted(
@@ -85,6 +91,7 @@ class Ledger:
             self._members.add(transaction)
             if transaction[0] in self._flows.by_key:
                 self.partition_of[transaction] = home(transaction, self._partitions)
+                self.owing.add(transaction)
                 stale.append(transaction)
         for row in self._store.open_waits(partitions, self._partitions):
             transaction = (row.key_type, row.transaction_id)
@@ -93,7 +100,10 @@ class Ledger:
             if row.troubled:
                 self.troubled[transaction] = partition
             # What leans on silence was judged by what its last owner had heard; we may have heard otherwise from the start.
-            if row.troubled or not self._in_force(row):
+            in_force = self._in_force(row)
+            if not in_force:
+                self.owing.add(transaction)
+            if row.troubled or not in_force:
                 stale.append(transaction)
         return stale
 
@@ -111,6 +121,7 @@ class Ledger:
         self.agenda.drop(lost)
         self._packed.drop(lost)
         self._announcer.clear()
+        self.owing.difference_update(lost)
         for transaction in lost:
             del self.partition_of[transaction]
             self.troubled.pop(transaction, None)
@@ -123,6 +134,7 @@ class Ledger:
                 self._events -= len(entry.state)
             self.agenda.drop([transaction])
             self._packed.drop([transaction])
+            self.owing.discard(transaction)
             self.partition_of.pop(transaction, None)
             self.troubled.pop(transaction, None)
 
@@ -263,6 +275,13 @@ class Ledger:
                 entry.latest.append(event)
         self._events += len(state) - before
         return changed
+
+    def claims_owing(self, transactions: Iterable[Transaction]) -> list[tuple[Transaction, Claim]]:
+        """What those of them claim that are in memory and owe it: key types came to mean something else to them."""
+        owing = [one for one in transactions if one in self.owing and one in self._entries]
+        self.owing.difference_update(owing)
+        claiming = [one for one in owing if self._announcer.claiming(one[0])]
+        return [claim for one in claiming for claim in self._announcer.anew(one, self._entries[one])]
 
     # Judging -------------------------------------------------------------------------------------------------------
 

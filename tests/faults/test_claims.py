@@ -193,3 +193,47 @@ def test_what_was_given_up_joins_nothing_any_more(restarted: bool) -> None:
     site.hear(START + 101 * DAY)
     worker.drain()
     assert joined(site, "2") == ["b"]
+
+
+LATER = """
+flow: late
+version: {version}
+key: order
+{more}keys: {{{keys}}}
+lost_after: 5d
+steps:
+  placed: {{system: shop, start: true}}
+  paid: {{system: payments, after: placed, within: 15m, end: completed}}
+  labelled: {{system: warehouse, after: placed, optional: true, again: 9}}
+"""
+
+
+@pytest.mark.parametrize("other", ["customer: search", "tracking: alias"])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_alias_that_a_later_version_knows_joins_the_orders_that_are_open(restarted: bool, other: str) -> None:
+    """Under the old version nobody announced it; the payment that was kept is joined without any further event."""
+    old = parse_flow(LATER.format(version=1, more="", keys=other))
+    new = parse_flow(LATER.format(version=2, more="applies_to: open\n", keys=f"{other}, payment: alias"))
+    site = Site(3, flows=Flows([old]))
+    worker = site.worker()
+    read(
+        site, worker, event("a", PLACED, order="1", payment="P1", tracking="X1"), event("y", PAID, 5, payment="P1"),
+        event("b", PLACED, order="2", payment="P2"),
+    )  # fmt: skip
+    assert said(site) == {"1": "stalled", "2": "stalled"}
+    if restarted:
+        worker.close()
+        worker = site.worker("w2", flows=Flows([old, new]))
+    else:
+        site.worker("publisher", flows=Flows([old, new])).close()
+    site.time += SECOND
+    worker.drain()
+    site.hear(START + 2 * HOUR)
+    worker.drain()
+    assert said(site) == {"1": "completed", "2": "stalled"}
+    assert joined(site, "1") == ["a", "y"]
+    # Announced once, not again at each assignment.
+    links_before = site.store.load_links([PAYMENT])
+    worker.close()
+    site.worker("w3", flows=Flows([old, new])).drain()
+    assert site.store.load_links([PAYMENT]) == links_before
