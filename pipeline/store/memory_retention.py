@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline.store.contract import Alias, EventRow, QuarantineRow, Transaction, VerdictRow
+from pipeline.store.claims import claims_going
+from pipeline.store.contract import Alias, EventRow, KeyRow, QuarantineRow, Transaction, VerdictRow
 from pipeline.store.memory_links import MemoryLinks
 from pipeline.store.retention import TombstoneRow
 from pipeline.store.rows import home, late_rank
@@ -40,6 +41,7 @@ class MemoryRetention(MemoryLinks):
     def delete_transactions(self, transactions: Sequence[Transaction], *, erase: bool = False) -> None:
         self._before("delete_transactions")
         gone = set(transactions)
+        self._delete_claims(gone)
         for transaction in gone:
             for key in self._keys_of.pop(transaction, {}):
                 self._keys[key[1]].pop(key, None)
@@ -47,12 +49,24 @@ class MemoryRetention(MemoryLinks):
                 table.pop(transaction, None)
         for flip in [flip for flip in list(self._flips) if flip[:2] in gone]:
             del self._flips[flip]
-        for links in list(self._links.values()):
-            for identity in [identity for identity in list(links) if identity[:2] in gone]:
-                del links[identity]
         if erase:
             for late in [late for late in list(self._late) if late[:2] in gone]:
                 del self._late[late]
+
+    def _delete_claims(self, gone: set[Transaction]) -> None:
+        def find(values: Sequence[str], key_type: str) -> list[KeyRow]:
+            return [row for value in values for row in self._keys.get(value, {}).values() if row.key_type == key_type]
+
+        def keys_of(transactions: Sequence[Transaction]) -> list[KeyRow]:
+            return [row for one in transactions for row in self._keys_of.get(one, {}).values()]
+
+        going = claims_going(gone, find, keys_of)
+        whole, single = set(going.numbers), set(going.single)
+        for alias, links in list(self._links.items()):
+            for identity in list(links):
+                one: Any = identity[:2]
+                if one in whole or (alias, one) in single:
+                    del links[identity]
 
     def delete_kept(self, ids: Sequence[tuple[Alias, str]], *, erase: bool = False) -> None:  # noqa: ARG002
         self._before("delete_kept")

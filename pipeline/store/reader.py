@@ -114,10 +114,11 @@ class ClickHouseReader:
         return self.find_any_keys([value], key_type)
 
     def find_any_keys(self, values: Sequence[str], key_type: str = "") -> list[KeyRow]:
-        if not values:
-            return []
-        asked = {"values": list(values), "key_type": key_type}
-        return _earliest(self._client.rows(queries.FIND_KEYS + queries.BY_ONE, asked))
+        return _earliest(
+            row
+            for _, part in grouped((key_type, value) for value in dict.fromkeys(values))
+            for row in self._client.rows(queries.FIND_KEYS + queries.BY_ONE, {"values": part, "key_type": key_type})
+        )
 
     def keys_of(self, transactions: Sequence[Transaction]) -> list[KeyRow]:
         return _earliest(

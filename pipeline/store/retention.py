@@ -40,7 +40,8 @@ class Retention(Protocol):
         ...
 
     def delete_transactions(self, transactions: Sequence[Transaction], *, erase: bool = False) -> None:
-        """From events, verdicts, flips, keys, links that name them and disputes; with ``erase`` also what came after retention."""
+        """From events, verdicts, flips, keys, links that name them and disputes; with ``erase`` also what came after retention.
+        Links name a number: of one that comes round ``claims.claims_going`` says which go."""
         ...
 
     def delete_kept(self, ids: Sequence[tuple[Alias, str]], *, erase: bool = False) -> None:

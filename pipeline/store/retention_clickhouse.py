@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.store import queries_links as queries
 from pipeline.store import tables
+from pipeline.store.claims import Going, claims_going
 from pipeline.store.client import Client
 from pipeline.store.contract import Alias, EventRow, Transaction, VerdictRow
 from pipeline.store.reader import CHARACTERS_AT_ONCE, IDS_AT_ONCE, ClickHouseReader, grouped
@@ -17,13 +18,16 @@ from pipeline.store.writer import ClickHouseWriter, bounded
 
 _TRANSACTION = "key_type = {key_type:String} AND transaction_id IN {ids:Array(String)}"
 _KEY = "transaction_type = {key_type:String} AND transaction_id IN {ids:Array(String)}"
-_FIRST = (("events", _TRANSACTION), ("flips", _TRANSACTION), ("links", _TRANSACTION), ("disputes", _TRANSACTION))
+_FIRST = (("events", _TRANSACTION), ("flips", _TRANSACTION), ("disputes", _TRANSACTION))
 _VERDICTS, _KEYS = ("verdicts", _TRANSACTION), ("keys", _KEY)
 _KEYS_BY_TRANSACTION, _LATE = ("keys_by_transaction", _KEY), ("late_events", _TRANSACTION)
 # Last goes that by which who repeats it after a crash finds them: retention asks verdicts, forgetting asks keys.
 _EXPIRING = (*_FIRST, _KEYS_BY_TRANSACTION, _KEYS, _VERDICTS)
 _FORGETTING = (*_FIRST, _LATE, _VERDICTS, _KEYS_BY_TRANSACTION, _KEYS)
-_PURGED = (*(table for table, _ in _FORGETTING), "kept", "quarantine", "tombstones")
+_PURGED = (*(table for table, _ in _FORGETTING), "links", "kept", "quarantine", "tombstones")
+# Index by alias, of which each has one claimant here or few.
+_CLAIMS = """key_type = {key_type:String} AND alias_type = {alias_type:String} AND alias IN {aliases:Array(String)}
+AND has(arrayZip({aliases:Array(String)}, {ids:Array(String)}), (alias, transaction_id))"""
 
 
 class ClickHouseRetention(ClickHouseWriter, ClickHouseReader):
@@ -38,9 +42,24 @@ class ClickHouseRetention(ClickHouseWriter, ClickHouseReader):
         return [row for transaction in found for row in sorted(rows[transaction], key=lambda row: row.flow)]
 
     def delete_transactions(self, transactions: Sequence[Transaction], *, erase: bool = False) -> None:
-        for key_type, ids in grouped(dict.fromkeys(transactions)):
+        gone = list(dict.fromkeys(transactions))
+        # First, for the keys say which these are.
+        self._delete_claims(claims_going(gone, self.find_any_keys, self.keys_of), erase)
+        for key_type, ids in grouped(gone):
             for table, condition in _FORGETTING if erase else _EXPIRING:
                 self._delete(table, condition, {"key_type": key_type, "ids": ids}, erase)
+
+    def _delete_claims(self, going: Going, erase: bool) -> None:
+        for key_type, numbers in grouped(going.numbers):
+            self._delete("links", _TRANSACTION, {"key_type": key_type, "ids": numbers}, erase)
+        of_types: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        for (alias_type, alias), (key_type, number) in going.single:
+            of_types[alias_type, key_type].append((alias, number))
+        for (alias_type, key_type), claims in of_types.items():
+            for chunk in _portions(claims):
+                aliases, numbers = map(list, zip(*chunk, strict=True))
+                parameters = {"key_type": key_type, "alias_type": alias_type, "aliases": aliases, "ids": numbers}
+                self._delete("links", _CLAIMS, parameters, erase)
 
     def delete_kept(self, ids: Sequence[tuple[Alias, str]], *, erase: bool = False) -> None:
         # An id names its alias as well; the aliases are there for the table's key.

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from pipeline.store.claims import links_going
 from pipeline.store.contract import DisputeRow, FlipRow, KeyRow, LinkRow, ParkedRow, QuarantineRow, Store, VerdictRow
 from pipeline.store.erasing import naming_pattern, pattern_of, quarantined
 from pipeline.store.retention import TombstoneRow
@@ -185,3 +186,23 @@ def test_all_generations_of_a_number_live_where_the_number_lives(store: Store) -
         assert {id.removesuffix("↻2") for id in ended if id.endswith("↻2")} == {
             id for id in ended if not id.endswith("↻2")
         }
+
+
+def test_of_generations_of_a_number_the_claims_that_go_with_each(store: Store) -> None:  # noqa: F811
+    first, second, other = ("order", "1"), ("order", "1↻2"), ("order", "2")
+    carried = {first: ["p1", "both"], second: ["p2", "both"], other: ["p3"]}
+    store.write_keys([KeyRow("order", one[1].partition("↻")[0], *one, T) for one in carried])
+    store.write_keys([KeyRow("payment", alias, *one, T) for one, aliases in carried.items() for alias in aliases])
+    names = [("p1", "1"), ("p2", "1"), ("both", "1"), ("said", "1"), ("p3", "2"), ("p1", "2")]
+    store.write_links(
+        [LinkRow("payment", alias, "order", number, "", 0, False, "claimed", 1) for alias, number in names]
+    )
+
+    def going(*gone: tuple[str, str]) -> list[list[str]]:
+        return [[row.alias for row in rows] for rows in links_going(store, gone).values()]
+
+    assert going(first, other) == [["p1"], ["p1", "p3"]]
+    assert going(second) == [["p2"]]
+    assert going(second, first) == [["both", "p1", "p2", "said"], []], "of both with either of them"
+    assert going(("order", "none")) == [[]]
+    assert going() == []

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.generations import number_of
 from pipeline.store.contract import (
     EventRow,
     FlipRow,
@@ -77,6 +78,24 @@ class TestDeleting:
             assert [row.transaction_id for row in store.late()] == ([stays] if erase else [gone, stays])
         write_all(store, gone)
         assert [len(rows) for rows in left(store, gone).values()] == [len(rows) for rows in before.values()]
+
+    @pytest.mark.parametrize("erase", [False, True])
+    def test_with_a_generation_of_a_number_go_the_claims_that_were_its_own(self, store: Store, erase: bool) -> None:
+        """Links say the number: those of aliases that another one carried stay, and with the last go all."""
+        carried = {"1": ["p", "both"], "1↻2": ["q'", "both"], "2": ["p"]}
+        store.write_keys([KeyRow("order", number_of(order), "order", order, T) for order in carried])
+        store.write_keys([KeyRow("payment", a, "order", order, T) for order, own in carried.items() for a in own])
+        names = [("p", "1"), ("q'", "1"), ("both", "1"), ("said", "1"), ("p", "2")]
+        store.write_links([link(order, alias=alias) for alias, order in names])
+
+        def there() -> list[tuple[str, str]]:
+            return [(row.alias, row.transaction_id) for row in store.links_to([("order", "1"), ("order", "2")])]
+
+        for _ in range(2):
+            store.delete_transactions([("order", "1")], erase=erase)
+            assert there() == [("both", "1"), ("p", "2"), ("q'", "1"), ("said", "1")]
+        store.delete_transactions([("order", "1↻2")], erase=erase)
+        assert there() == [("p", "2")]
 
     @pytest.mark.parametrize("erase", [False, True])
     def test_many_at_once(self, store: Store, erase: bool) -> None:
