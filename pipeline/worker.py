@@ -106,7 +106,7 @@ class Worker:
         self._ledger = Ledger(store, flows, self._partitions, roles, self.policy.capacity)
         self._book = Book(store, roles, self._partitions, self.policy.capacity)
         trust = Trust(self.policy.trust)
-        forgotten = Forgotten(landscape.transaction_types())
+        forgotten = Forgotten(landscape.transaction_types(), landscape.reuse())
         self._intake = Intake(landscape, self._partitions, trust, roles, forgotten)
         self._retention = Retention(store, landscape, self._ledger, self._book, forgotten, self._partitions)
         self._eraser = Eraser(store, landscape, self._retention, self._book, self._partitions, checkpoint)

@@ -93,7 +93,7 @@ class Forget(msgspec.Struct, gc=False, omit_defaults=True):
 
     ``mode`` key: a person's word, written into every partition; every transaction that carries the key goes with it.
     ``transaction``: one that did, from its owner to every partition, with the ``aliases`` that it claimed. ``salt``: hex, of the
-    digests by which its return is refused.
+    digests by which its return is refused. ``at``: of one whose number comes round, µs of an event of it, 0 where unknown.
     """
 
     key: Address
@@ -102,6 +102,7 @@ class Forget(msgspec.Struct, gc=False, omit_defaults=True):
     aliases: tuple[str, ...] = ()
     by: _Text = ""
     why: _Text = ""
+    at: int = 0
 
 
 _Body = TypeVar("_Body", Copy, Link, Fact, Decision, Forget)

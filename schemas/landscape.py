@@ -129,6 +129,10 @@ class Landscape(BaseModel):
         """Key types that flows use as ``key``, in the order of the file: the first found in an event routes it."""
         return tuple(name for name, kind in self.keys.items() if kind.transaction)
 
+    def reuse(self) -> dict[str, int]:
+        """Key types that name transactions and whose numbers come round, to after how many µs."""
+        return {name: kind.reuse_after for name, kind in self.keys.items() if kind.transaction and kind.reuse_after}
+
     def normalisers(self) -> dict[str, Callable[[str], str]]:
         """Key type to `KeyType.normalise`, for those who send and know no landscape."""
         return {name: kind.normalise for name, kind in self.keys.items()}

@@ -19,6 +19,9 @@ from typing import NamedTuple
 
 from schemas.event import GENERATION
 
+# An id is free again when nothing is known of it any more. Whoever asks which are taken has seen all when so many in a row are not.
+AHEAD = 8
+
 
 class Span(NamedTuple):
     """A generation: the id under which it is filed, and the times of its first and last known event, µs."""
@@ -40,9 +43,14 @@ def number_of(id: str) -> str:
     return id.partition(GENERATION)[0]
 
 
+def id_at(number: str, place: int) -> str:
+    """The id of a number's generation by its running number, from 1."""
+    return number if place == 1 else f"{number}{GENERATION}{place}"
+
+
 def ids(number: str, count: int) -> list[str]:
     """The first so many ids of a number's generations."""
-    return [number, *(f"{number}{GENERATION}{place}" for place in range(2, count + 1))][:count]
+    return [id_at(number, place) for place in range(1, count + 1)]
 
 
 def next_id(number: str, taken: Collection[str]) -> str:

@@ -27,6 +27,7 @@ from pipeline.core.correlate import ACCEPTED, BROKEN, CLAIMED, DECISION, RECLAIM
 from pipeline.core.generations import number_of
 from pipeline.errors import Invalid
 from pipeline.store.accounts import FORGOTTEN
+from pipeline.store.claims import links_going
 from pipeline.store.contract import Alias, EventRow, LinkRow, ParkedRow, QuarantineRow, Store, Transaction
 from pipeline.store.erasing import Key, pattern_for, quarantined
 from pipeline.store.rows import home
@@ -133,15 +134,19 @@ class Eraser:
         for alias in map(parts, aliases):
             if self._home(alias) == partition:
                 found.pages[alias] = partition
-                found.claims.setdefault(alias, set()).add(one)
+                found.claims.setdefault(alias, set()).add((one[0], number_of(one[1])))
 
     def _find_kept(self, found: Found, roles: Roles) -> None:
         """What is kept under aliases that named a forgotten one and nobody else is its own."""
         links = self._store.load_links(list(found.claims)) if found.claims else {}
         for alias, rows in links.items():
-            found.claims[alias].update(row[2:4] for row in rows if self._goes(row[2:4], found))
+            found.claims[alias].update(
+                row[2:4] for row in rows if self._goes(row[2:4], found) or self._forgotten.link(row)
+            )
             others = [
-                row for row in rows if not self._goes(row[2:4], found) and row.state in (CLAIMED, RECLAIMED, ACCEPTED)
+                row
+                for row in rows
+                if row[2:4] not in found.claims[alias] and row.state in (CLAIMED, RECLAIMED, ACCEPTED)
             ]
             joins = {roles.role(kind, alias[0]).joins for kind in roles.of} - {""}
             if joins == {"alias"} and not others:
@@ -151,6 +156,9 @@ class Eraser:
                 found.kept += kept
 
     def _goes(self, one: Transaction, found: Found) -> bool:
+        """As links and facts name it: of a number that comes round another generation may stay."""
+        if one[0] in self._forgotten.reuse:
+            return self._forgotten.whole(one)
         return one in found.transactions or self._forgotten.transaction(one)
 
     def _find_quarantine(self, leaving: Leaving, found: Found) -> None:
@@ -178,13 +186,17 @@ class Eraser:
         if not fresh:
             return []
         salt = next(iter(self._forgotten.salts), "") or new_salt()
-        aliases: dict[Transaction, list[str]] = {one: [] for one in fresh}
-        for row in self._store.links_to(fresh):
-            name = address(row.alias_type, row.alias)
-            if name not in aliases[row[2:4]]:
-                aliases[row[2:4]].append(name)
+        ended = self._retention.ended({one: found.transactions[one] for one in fresh})
+        aliases = {
+            one: list(dict.fromkeys(address(*row[:2]) for row in rows))
+            for one, rows in links_going(self._store, fresh).items()
+        }
         return [
-            self._parcel(found.transactions[one], number, Forget(address(*one), salt, "transaction", tuple(part)))
+            self._parcel(
+                found.transactions[one],
+                number,
+                Forget(address(*one), salt, "transaction", tuple(part), at=ended.get(one, 0)),
+            )
             for one, names in aliases.items()
             for part in ([names[at : at + _ALIASES_TOLD] for at in range(0, len(names), _ALIASES_TOLD)] or [[]])
             for number in range(self._partitions)
@@ -213,7 +225,7 @@ class Eraser:
         self._book.merge({}, rows)
         for sent in self._book.sent({}, rows, versions):
             to = parts(sent.key.decode())
-            if not self._goes(to, found):
+            if to not in found.claims[sent.alias] and not self._goes(to, found):
                 try:
                     outbox.add(found.pages[sent.alias], 1, sent.kind, sent.key, sent.line, imported=sent.imported)
                 except Invalid as error:
@@ -229,7 +241,8 @@ class Eraser:
         until = now + self._landscape.tombstones
         salt = next(iter(self._forgotten.salts), "") or new_salt()
         tombstones = [tombstone_of(KEY, key, own, now, until) for key, own in found.keys]
-        tombstones += [tombstone_of(TRANSACTION, one, salt, now, until) for one in gone]
+        ended = self._retention.ended(found.transactions)
+        tombstones += [tombstone_of(TRANSACTION, one, salt, now, until, ended.get(one, 0)) for one in gone]
         tombstones += [tombstone_of(ALIAS, alias, salt, now, until) for alias in found.ownerless]
         numbers = [*self._store.numbers_of(gone), *numbers_in(row.event for row in found.kept)]
         numbers += [(row.source, row.epoch, number) for row in found.quarantine.values() for number in row.numbers]

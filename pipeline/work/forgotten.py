@@ -5,6 +5,10 @@ Three modes. ``key``: a person's word; an event that carries it is refused, and 
 others (``names``, ``without``): a cart that became a forgotten order is still a cart. ``alias``: what named such a one and
 nobody else.
 
+Events, links and facts name a transaction by its number; what went along is a generation of it (``pipeline.core.generations``).
+Of a number that comes round ``meant`` tells by the time: a tombstone keeps when the generation's last event was, and all of it lies
+within ``reuse_after`` of that.
+
 The salt lies beside the digests and keeps them from being read off or compared with a list; who has the store and may guess can
 still try every order number there is. Where nothing was forgotten this costs nothing; else one lookup per event and per key type
 of which something was (the answer is remembered per value, a digest takes 1.5 µs).
@@ -17,9 +21,9 @@ import hmac
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline.core.generations import number_of
+from pipeline.core.generations import AHEAD, id_at, number_of
 from pipeline.store.accounts import FORGOTTEN
-from pipeline.store.contract import Alias, Transaction
+from pipeline.store.contract import Alias, LinkRow, Transaction
 from pipeline.store.retention import TombstoneRow
 from schemas.wire import Observed
 
@@ -39,30 +43,36 @@ def digest_of(mode: str, key_type: str, value: str, salt: str) -> str:
     return f"{mode}:{salt}:{told.hexdigest()}"
 
 
-def tombstone_of(mode: str, key: tuple[str, str], salt: str, at: int, until: int) -> TombstoneRow:
-    return TombstoneRow(key[0], digest_of(mode, *key, salt), FORGOTTEN, 0, until, at, at)
+def tombstone_of(mode: str, key: tuple[str, str], salt: str, at: int, until: int, ended_at: int = 0) -> TombstoneRow:
+    """``ended_at``: µs of the last event of one whose number comes round."""
+    return TombstoneRow(key[0], digest_of(mode, *key, salt), FORGOTTEN, ended_at, until, at, at)
 
 
 class Forgotten:
-    """``transaction_types``: key types that name transactions. ``salts``: those in use; normally one."""
+    """``transaction_types``: key types that name transactions. ``reuse``: those whose numbers come round, to after how many µs.
+    ``salts``: those in use; normally one."""
 
-    def __init__(self, transaction_types: Iterable[str] = ()) -> None:
+    def __init__(self, transaction_types: Iterable[str] = (), reuse: Mapping[str, int] | None = None) -> None:
         self._kinds = frozenset(transaction_types)
+        self.reuse = dict(reuse or {})
         self.salts: list[str] = []
-        self._digests: set[tuple[str, str]] = set()
+        self._digests: dict[tuple[str, str], tuple[int, int]] = {}  # to when it ended, and when it was forgotten
         self._types: dict[tuple[str, str], dict[str, bool]] = {}
+        self._generations: dict[Transaction, dict[str, int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._digests)
 
     def learn(self, rows: Iterable[TombstoneRow]) -> None:
-        """Take tombstones of this kind that are not known yet."""
+        """Take tombstones of this kind that are not known yet, or not when what they stand for ended."""
         for row in rows:
             mode, _, rest = row.digest.partition(":")
             salt = rest.partition(":")[0]
-            if (row.key_type, row.digest) in self._digests:
+            known = self._digests.get((row.key_type, row.digest))
+            if known is not None and known[0] >= row.ended_at:
                 continue
-            self._digests.add((row.key_type, row.digest))
+            self._digests[row.key_type, row.digest] = (row.ended_at, row.at)
+            self._generations.clear()
             if salt not in self.salts:
                 self.salts.append(salt)
             # What was said of other values stands, but not of one that this may be.
@@ -72,17 +82,59 @@ class Forgotten:
         """Whether an event with these keys (normalised) is refused whatever it is about."""
         return any(name not in self._kinds and self._holds(KEY, name, value) for name, value in keys.items())
 
-    def names(self, keys: Mapping[str, str], own: str = "") -> list[str]:
-        """The key types, but for ``own``, by which these keys name forgotten transactions."""
+    def names(self, keys: Mapping[str, str], time: int, own: str = "") -> list[str]:
+        """The key types, but for ``own``, by which these keys of an event at ``time`` µs name forgotten transactions."""
         return [
             name
             for name, value in keys.items()
-            if name in self._kinds and name != own and self.transaction((name, value))
+            if name in self._kinds and name != own and self.meant((name, value), time)
         ]
 
     def transaction(self, one: Transaction) -> bool:
-        """Whether what comes for it is refused."""
-        return self._holds(TRANSACTION, *one) or self._holds(KEY, one[0], number_of(one[1]))
+        """Whether what is filed under it is refused."""
+        return self._holds(TRANSACTION, *one) or self.whole(one)
+
+    def whole(self, one: Transaction) -> bool:
+        """Whether a person meant it, and with it all generations of its number."""
+        return self._holds(KEY, one[0], number_of(one[1]))
+
+    def meant(self, one: Transaction, time: int | None) -> bool:
+        """Whether what names it by its number, at ``time`` µs, means a forgotten one; where the time is unknown, whether it may."""
+        reuse = self.reuse.get(one[0])
+        if reuse is None:
+            return self.transaction(one)
+        ends = self.generations(one).values()
+        return self.whole(one) or any(time is None or abs(time - ended) <= reuse for ended in ends)
+
+    def link(self, row: LinkRow) -> bool:
+        """Whether a forgotten one claims by it. Most claims have no time of their own: then that of the record counts that brought
+        them about, which is no earlier than its events."""
+        return self.meant(row[2:4], row.at or (row.version >> 22) * 1_000)
+
+    def generations(self, one: Transaction) -> dict[str, int]:
+        """Those of a number that went along: id to µs of the last event, or where that is unknown of when it was forgotten."""
+        if (TRANSACTION, one[0]) not in self._types:
+            return {}
+        found = self._generations.get(one)
+        if found is None:
+            found, place, last = {}, 0, 0
+            while place < last + AHEAD:
+                place += 1
+                id = id_at(one[1], place)
+                said = [self._digests.get((one[0], digest_of(TRANSACTION, one[0], id, salt))) for salt in self.salts]
+                known = [when for when in said if when]
+                if known:
+                    ended, at = max(known)
+                    found[id], last = ended or at, place
+            if len(self._generations) >= _REMEMBERED:
+                self._generations.clear()
+            self._generations[one] = found
+        return found
+
+    def ended(self, one: Transaction) -> int:
+        """What is known of when the last event of one that went along was, µs; 0 for nothing."""
+        said = [self._digests.get((one[0], digest_of(TRANSACTION, *one, salt)), (0, 0)) for salt in self.salts]
+        return max((ended for ended, _ in said), default=0)
 
     def told(self, one: Transaction) -> bool:
         """Whether it went along: every partition heard of it, and its rows were marked."""

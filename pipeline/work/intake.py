@@ -174,7 +174,7 @@ class Intake:
                 for name, value in event.keys.items()
             }
             if not self._forgotten.carried(keys):
-                names = self._forgotten.names(keys)
+                names = self._forgotten.names(keys, event.time)
                 # An event that names nobody but the forgotten is refused where that one lives, and counted.
                 if names and len(names) < len(keys):
                     event.keys = keys
@@ -182,18 +182,23 @@ class Intake:
                     line = wire.encode([event])  # noqa: PLW2901
                 yield event, line
                 continue
-            leaving.refused.append(event)
+            event.keys = keys
+            lives_here = False
             for one in [(name, keys[name]) for name in self._types if keys.get(name)]:
                 home = crc32(address(*one).encode()) % self._partitions
-                if self._forgotten.transaction(one):
-                    continue
                 if home == record.partition:
-                    leaving.tainted[one] = home
-                else:
-                    forget = Forget(address(*one), self._forgotten.salts[0], "transaction")
+                    # Refused when it is filed: which generation of its number goes along is known only then.
+                    batch.arrivals.setdefault(one, []).append((event, line))
+                    batch.homes[one] = home
+                    lives_here = True
+                elif not self._forgotten.meant(one, event.time):
+                    at = event.time if one[0] in self._forgotten.reuse else 0
+                    forget = Forget(address(*one), self._forgotten.salts[0], "transaction", at=at)
                     self._outbox.add(
                         record.partition, meta.depth + 1, "forget", forget.key.encode(), encode_lines([forget])
                     )
+            if not lives_here:
+                leaving.refused.append(event)
 
     def _judge_source(self, source: SourceKey, good: int, bad: int, batch: Batch) -> None:
         if self._trust.note(source, good, bad) and source[0]:

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline.core.generations import Span, ids, nearest, next_id, number_of
+from msgspec.structs import replace
+
+from pipeline.core.generations import AHEAD, Span, ids, nearest, next_id, number_of
 from pipeline.core.hearing import NEVER
 from pipeline.store.accounts import EXPIRED, FORGOTTEN
 from pipeline.store.contract import EventRow, KeyRow, Store, Transaction
@@ -26,13 +28,13 @@ from pipeline.store.retention import TombstoneRow
 from pipeline.store.rows import home
 from pipeline.work.batch import Batch
 from pipeline.work.book import Book
-from pipeline.work.forgotten import Forgotten, tombstone_of, without
+from pipeline.work.forgotten import TRANSACTION, Forgotten, tombstone_of, without
 from pipeline.work.leaving import accounts_of, numbers_in
 from pipeline.work.ledger import Ledger
 from pipeline.work.members import Members
 from pipeline.work.runs import Arrived
 from schemas import wire
-from schemas.joined import parts
+from schemas.joined import address, parts
 from schemas.landscape import Landscape
 from schemas.times import DAY, HOUR
 from schemas.wire import Observed
@@ -57,10 +59,11 @@ class Retention:
         self._gone = Members(1_000)
         self._any_gone = False
         self._swept = self._rest_swept = NEVER
-        self._reuse = {
-            name: kind.reuse_after for name, kind in landscape.keys.items() if kind.transaction and kind.reuse_after
-        }
+        self._reuse = landscape.reuse()
         self._ids: OrderedDict[Transaction, list[str]] = OrderedDict()
+        self._refused_at: dict[
+            Transaction, int
+        ] = {}  # of generations that go along with an event that is refused: its time
 
     def open(self, partitions: Sequence[int], now: int) -> None:
         """Take partitions over: who has gone, and who was forgotten."""
@@ -71,6 +74,9 @@ class Retention:
 
     def _mark_gone(self, transaction: Transaction) -> None:
         self._gone.add(transaction)
+        if transaction[0] in self._reuse:
+            # Who looks for its generations looks for the number: its first may have no tombstone any more.
+            self._gone.add((transaction[0], number_of(transaction[1])))
         self._any_gone = True
 
     # What comes in -------------------------------------------------------------------------------------------------
@@ -78,13 +84,12 @@ class Retention:
     def admit(self, batch: Batch, now: int) -> None:
         """Take out of a batch what may not be stored or judged, and file the rest under its generation. Reads the store where it
         must; may be called again where that failed."""
-        for _, forget in batch.leaving.forgets:
-            key = parts(forget.key)
-            self.forgotten.learn([tombstone_of(forget.mode, key, forget.salt, now, now)])
-        if self.forgotten:
-            self._refuse_forgotten(batch)
+        self._hear_of_forgotten(batch, now)
         if self._reuse:
             self._file(batch)
+        # By the id under which it is filed: of a number that comes round one generation may be forgotten and another live.
+        if self.forgotten:
+            self._refuse_forgotten(batch)
         if self._any_gone:
             self._set_late_apart(batch)
 
@@ -102,6 +107,39 @@ class Retention:
         self.late += len(leaving.late)
         self.refused += len(leaving.refused)
 
+    def _hear_of_forgotten(self, batch: Batch, now: int) -> None:
+        """Learn what is to go; whoever read an event elsewhere knows of its transaction the number and a time."""
+        forgets = batch.leaving.forgets
+        for place, (partition, forget) in enumerate(forgets):
+            key = parts(forget.key)
+            by_time = forget.mode == TRANSACTION and forget.at and key[0] in self._reuse
+            if by_time and home(key, self._partitions) == partition:
+                key = key[0], self._filed_under(key, partition, forget.at)
+                forgets[place] = (partition, replace(forget, key=address(*key)))
+            self.forgotten.learn([tombstone_of(forget.mode, key, forget.salt, now, now, forget.at)])
+
+    def _filed_under(self, one: Transaction, partition: int, time: int) -> str:
+        if one[1] != number_of(one[1]):
+            return one[1]
+        spans = self._spans(one, partition)
+        span = nearest(list(spans.values()), time, self._reuse[one[0]])
+        return span.id if span else next_id(one[1], spans)
+
+    def ended(self, transactions: Mapping[Transaction, int]) -> dict[Transaction, int]:
+        """Of generations of numbers that come round (to partition): µs of the last known event, by which what comes for them is
+        known."""
+        mine = {one: partition for one, partition in transactions.items() if one[0] in self._reuse}
+        if not mine:
+            return {}
+        expired = self._store.load_tombstones(list(mine))
+        self._ledger.load(mine)
+        found = {}
+        for one in mine:
+            span, row = self._ledger.span(one), expired.get(one)
+            last = max(span[1] if span else 0, row.ended_at if row else 0)
+            found[one] = max(last, self._refused_at.get(one, 0), self.forgotten.ended(one))
+        return found
+
     def _refuse_forgotten(self, batch: Batch) -> None:
         """One event that carries a forgotten key takes its transaction along, in whatever order the others come."""
         leaving, forgotten = batch.leaving, self.forgotten
@@ -110,6 +148,8 @@ class Retention:
             if known or one in leaving.tainted or any(forgotten.carried(event.keys) for event, _ in arrived):
                 leaving.refused += [event for event, _ in arrived]
                 leaving.tainted.setdefault(one, batch.homes[one])
+                if one[0] in self._reuse and not known:
+                    self._refused_at[one] = max(event.time for event, _ in arrived)
                 _take_out(batch, one)
             else:
                 batch.arrivals[one] = [self._redacted(event, line, one[0]) for event, line in arrived]
@@ -117,19 +157,20 @@ class Retention:
                 leaving.tainted.pop(one, None)
         for one in [one for one in batch.homes if one in leaving.tainted or forgotten.transaction(one)]:
             _take_out(batch, one)
+        leaving.keys = [row for row in leaving.keys if row[2:4] in batch.homes]
         for one, rows in batch.facts.items():
             batch.facts[one] = [row._replace(others=tuple(o for o in row.others if not self._named(o))) for row in rows]
         self._refuse_aliases(batch)
 
     def _redacted(self, event: Observed, line: bytes, own: str) -> Arrived:
-        names = self.forgotten.names(event.keys, own)
+        names = self.forgotten.names(event.keys, event.time, own)
         if not names:
             return event, line
         plain = without(event, names)
         return plain, wire.encode([plain])
 
     def _named(self, other: str) -> bool:
-        return self.forgotten.transaction(parts(other))
+        return self.forgotten.meant(parts(other), None)
 
     def _refuse_aliases(self, batch: Batch) -> None:
         leaving, forgotten = batch.leaving, self.forgotten
@@ -138,7 +179,7 @@ class Retention:
             leaving.refused += [row.event for row in rows if gone or forgotten.carried(row.event.keys)]
             batch.keeps[alias] = [row for row in rows if not gone and not forgotten.carried(row.event.keys)]
         for alias, links in list(batch.links.items()):
-            kept = [row for row in links if not forgotten.transaction(row[2:4])]
+            kept = [row for row in links if not forgotten.link(row)]
             if len(kept) < len(links):
                 leaving.aliases[alias] = batch.pages[alias]
             batch.links[alias] = kept
@@ -165,7 +206,7 @@ class Retention:
             spans = self._spans(one, batch.homes[one])
             filed: dict[str, list[Arrived]] = {}
             for event, line in sorted(batch.arrivals[one], key=lambda arrived: (arrived[0].time, arrived[0].id)):
-                span = nearest(list(spans.values()), event.time, self._reuse[one[0]] or 0)
+                span = nearest(list(spans.values()), event.time, self._reuse[one[0]])
                 id = span.id if span else next_id(one[1], spans)
                 if span is None and id != one[1]:
                     batch.leaving.keys.append(KeyRow(one[0], one[1], one[0], id, event.time))
@@ -205,12 +246,12 @@ class Retention:
 
     def _spans(self, one: Transaction, partition: int) -> dict[str, Span]:
         """Where the generations of a number lie in time; of those that have gone, where they ended."""
-        known = self._known_ids(one)
-        if not known:
+        known, forgotten = self._known_ids(one), self.forgotten.generations(one)
+        if not known and not forgotten:
             return {}
-        places = [(one[0], id) for id in dict.fromkeys([*known, *ids(one[1], len(known) + 2)])]
-        gone = self._store.load_tombstones(places) if self._any_gone else {}
-        spans = {key[1]: Span(key[1], row.ended_at, row.ended_at) for key, row in gone.items() if row.kind == EXPIRED}
+        expired = self._expired_ids(one, {*known, *forgotten}) if self._any_gone else {}
+        spans = {id: Span(id, ended, ended) for id, ended in expired.items()}
+        spans.update({id: Span(id, ended, ended) for id, ended in forgotten.items()})
         there = {(one[0], id): partition for id in known if id not in spans}
         self._ledger.load(there)
         for transaction in there:
@@ -218,6 +259,18 @@ class Retention:
             if span is not None:
                 spans[transaction[1]] = Span(transaction[1], *span)
         return spans
+
+    def _expired_ids(self, one: Transaction, known: set[str]) -> dict[str, int]:
+        """Of a number's generations those that retention deleted, to when they ended, µs; of others the ``known`` ids are taken."""
+        ended: dict[str, int] = {}
+        asked, count = 0, len(known) + 2 * AHEAD
+        while True:
+            part = ids(one[1], count)[asked:]
+            found = self._store.load_tombstones([(one[0], id) for id in dict.fromkeys([*known, *part])])
+            ended.update({id: row.ended_at for (_, id), row in found.items() if row.kind == EXPIRED})
+            if not any(id in known or id in ended for id in part[-AHEAD:]):
+                return ended
+            asked, count = count, count + AHEAD
 
     # What goes -----------------------------------------------------------------------------------------------------
 
@@ -263,6 +316,7 @@ class Retention:
         self._ledger.forget(gone)
         for kind, id in gone:
             self._ids.pop((kind, number_of(id)), None)
+            self._refused_at.pop((kind, id), None)
 
     def _expire_rest(self, now: int) -> None:
         """What nobody owns by itself: one does it for all, the owner of the first partition."""
