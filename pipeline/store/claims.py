@@ -1,7 +1,7 @@
 """Which claims go with a transaction whose number comes round.
 
 Links name a transaction by its number, for where an alias lives nobody knows of generations; what is deleted is a generation. With
-one go the claims of those aliases that its events carried and no other generation's did; with the last of a number all that are left.
+one go the claims of those aliases that its events carried and no other generation's did; with the last of a number all of them.
 """
 
 from __future__ import annotations

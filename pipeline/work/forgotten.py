@@ -90,6 +90,10 @@ class Forgotten:
             if name in self._kinds and name != own and self.meant((name, value), time)
         ]
 
+    def theirs(self, keys: Mapping[str, str], names: Sequence[str]) -> bool:
+        """Whether an event with these keys names no transaction but the forgotten ``names``."""
+        return not any(name in self._kinds and name not in names for name in keys)
+
     def transaction(self, one: Transaction) -> bool:
         """Whether what is filed under it is refused."""
         return self._holds(TRANSACTION, *one) or self.whole(one)

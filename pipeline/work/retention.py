@@ -23,11 +23,11 @@ from msgspec.structs import replace
 from pipeline.core.generations import AHEAD, Span, ids, nearest, next_id, number_of
 from pipeline.core.hearing import NEVER
 from pipeline.store.accounts import EXPIRED, FORGOTTEN
-from pipeline.store.contract import EventRow, KeyRow, Store, Transaction
+from pipeline.store.contract import DisputeRow, EventRow, KeyRow, ParkedRow, Store, Transaction
 from pipeline.store.retention import TombstoneRow
 from pipeline.store.rows import home
 from pipeline.work.batch import Batch
-from pipeline.work.book import Book
+from pipeline.work.book import Book, row_id
 from pipeline.work.forgotten import TRANSACTION, Forgotten, tombstone_of, without
 from pipeline.work.leaving import accounts_of, numbers_in
 from pipeline.work.ledger import Ledger
@@ -159,7 +159,7 @@ class Retention:
             _take_out(batch, one)
         leaving.keys = [row for row in leaving.keys if row[2:4] in batch.homes]
         for one, rows in batch.facts.items():
-            batch.facts[one] = [row._replace(others=tuple(o for o in row.others if not self._named(o))) for row in rows]
+            batch.facts[one] = [self._unnamed(row) for row in rows]
         self._refuse_aliases(batch)
 
     def _redacted(self, event: Observed, line: bytes, own: str) -> Arrived:
@@ -169,15 +169,32 @@ class Retention:
         plain = without(event, names)
         return plain, wire.encode([plain])
 
-    def _named(self, other: str) -> bool:
-        return self.forgotten.meant(parts(other), None)
+    def _unnamed(self, row: DisputeRow) -> DisputeRow:
+        """What a transaction is told of an alias, without those who were forgotten."""
+        meant = self.forgotten.meant
+        others = tuple(other for other in row.others if not meant(parts(other), None))
+        return row._replace(
+            others=others, holders=tuple((id, at) for id, at in row.holders if not meant((row.key_type, id), at))
+        )
+
+    def _refuses(self, event: Observed) -> bool:
+        names = self.forgotten.names(event.keys, event.time)
+        return self.forgotten.carried(event.keys) or bool(names and self.forgotten.theirs(event.keys, names))
+
+    def _plain(self, row: ParkedRow) -> ParkedRow:
+        event, line = self._redacted(row.event, row.body, "")
+        return row if event is row.event else row._replace(id=row_id(event, row[1:3]), event=event, body=line)
 
     def _refuse_aliases(self, batch: Batch) -> None:
         leaving, forgotten = batch.leaving, self.forgotten
         for alias, rows in list(batch.keeps.items()):
             gone = forgotten.alias(alias)
-            leaving.refused += [row.event for row in rows if gone or forgotten.carried(row.event.keys)]
-            batch.keeps[alias] = [row for row in rows if not gone and not forgotten.carried(row.event.keys)]
+            batch.keeps[alias] = []
+            for row in rows:
+                if gone or self._refuses(row.event):
+                    leaving.refused.append(row.event)
+                else:
+                    batch.keeps[alias].append(self._plain(row))
         for alias, links in list(batch.links.items()):
             kept = [row for row in links if not forgotten.link(row)]
             if len(kept) < len(links):
