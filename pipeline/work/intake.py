@@ -115,8 +115,8 @@ class Intake:
     def _record(self, record: LogRecord, batch: Batch) -> None:
         meta = self._meta(record.headers)
         source = (meta.source, meta.epoch) if meta.source else ("", record.partition)
-        # What was sent on by a worker was read by one: it is not bad for what others bring to this partition.
-        if source in self._trust.aside and (source[0] or not meta.depth):
+        # What was sent on by a worker was read by one: it is not bad for what others bring here. Nor is a person's word.
+        if meta.kind == "event" and source in self._trust.aside and (source[0] or not meta.depth):
             self._trust.refused(source)
             batch.refuse(record, meta, 0, "its source was set aside: its input is mostly bad", "", record.value)
             return
