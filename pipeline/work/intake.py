@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from schemas.landscape import KeyType, Landscape
 from schemas.wire import Observed
 from tracer.record import Headers
 
+log = logging.getLogger("lastseen.worker")
 _HEADERS_KEPT = 50_000
 _PLANS_KEPT = 10_000
 
@@ -136,9 +138,10 @@ class Intake:
             batch.refuse(record, meta, fault.place, fault.reason, fault.field, fault.payload)
         self._judge_source(source, len(events), len(bad), batch)
         batch.events += len(events)
-        good = zip(events, bodies, strict=True)
-        allowed = self._without_forgotten(good, record, meta, batch) if self._forgotten else good
-        for refused, line, _ in self._admit(allowed, repeat(record), meta, batch):
+        good: Iterable[Arrived] = zip(events, bodies, strict=True)
+        if self._forgotten:
+            good = self._without_forgotten(events, bodies, record, meta, batch)
+        for refused, line, _ in self._admit(good, repeat(record), meta, batch):
             batch.refuse(record, meta, _place(line, bodies, bad), *refused, line)
 
     def _admit(
@@ -164,22 +167,26 @@ class Intake:
         return refused
 
     def _without_forgotten(
-        self, good: Iterable[Arrived], record: LogRecord, meta: Meta, batch: Batch
+        self, events: Sequence[Observed], bodies: list[bytes], record: LogRecord, meta: Meta, batch: Batch
     ) -> Iterator[Arrived]:
-        """Events that carry a forgotten key go no further: of the transactions that they name only the names are sent on."""
+        """Events that carry a forgotten key go no further: of the transactions that they name only the names are sent on. A body
+        out of which a name was taken is replaced, so that its place in the record is found."""
         leaving, known = batch.leaving, self._landscape.keys
-        for event, line in good:
+        for place, (event, line) in enumerate(zip(events, bodies, strict=True)):
             keys = {
                 name: known[name].normalise(value) if name in known else value.strip()
                 for name, value in event.keys.items()
             }
             if not self._forgotten.carried(keys):
                 names = self._forgotten.names(keys, event.time)
-                # An event that names nobody but the forgotten is refused where that one lives, and counted.
-                if names and len(names) < len(keys):
+                # An event that names no transaction but the forgotten is theirs, whatever else it carries.
+                if names and self._forgotten.theirs(keys, names):
+                    leaving.refused.append(event)
+                    continue
+                if names:
                     event.keys = keys
                     event = without(event, names)  # noqa: PLW2901
-                    line = wire.encode([event])  # noqa: PLW2901
+                    line = bodies[place] = wire.encode([event])  # noqa: PLW2901
                 yield event, line
                 continue
             event.keys = keys
@@ -194,9 +201,13 @@ class Intake:
                 elif not self._forgotten.meant(one, event.time):
                     at = event.time if one[0] in self._forgotten.reuse else 0
                     forget = Forget(address(*one), self._forgotten.salts[0], "transaction", at=at)
-                    self._outbox.add(
-                        record.partition, meta.depth + 1, "forget", forget.key.encode(), encode_lines([forget])
-                    )
+                    try:
+                        self._outbox.add(
+                            record.partition, meta.depth + 1, "forget", forget.key.encode(), encode_lines([forget])
+                        )
+                    except Invalid as error:
+                        # Refused like any other, not quarantined: there its bytes would hold what is forgotten.
+                        log.error("forget for a %s: %s", one[0], error)
             if not lives_here:
                 leaving.refused.append(event)
 
