@@ -11,7 +11,7 @@ from pipeline.core.generations import number_of
 from pipeline.errors import Invalid
 from pipeline.store.accounts import FORGOTTEN
 from pipeline.store.contract import Store, Transaction
-from pipeline.store.erasing import Key, pattern_for, quarantined
+from pipeline.store.erasing import Key, kept_of, pattern_for, quarantined
 from pipeline.work.forgotten import KEY, digest_of, new_salt
 from schemas import wire
 from schemas.joined import Forget, address, encode_lines, parts
@@ -83,8 +83,9 @@ def _known_as(store: Store, landscape: Landscape, ring: KeyRing, text: str) -> s
     raise Invalid(f"{text[:60]!r} is known as several things: write {told}", field="KEY")
 
 
-def holdings(store: Store, landscape: Landscape, keys: tuple[Key, ...]) -> Holdings:
-    """What there is of it now, ``keys`` being forms of one. These are scans: seconds among millions of events."""
+def holdings(store: Store, landscape: Landscape, keys: tuple[Key, ...], before: Iterable[Transaction] = ()) -> Holdings:
+    """What there is of it now, ``keys`` being forms of one. These are scans: seconds among millions of events. ``before``: those
+    that were to go when it was asked first, for by now nothing else may say that they were its."""
     kind, own = keys[0][0], keys[0][0] in landscape.transaction_types()
     named: set[Transaction] = set()
     for key in keys:
@@ -92,11 +93,13 @@ def holdings(store: Store, landscape: Landscape, keys: tuple[Key, ...]) -> Holdi
         named.update(store.late_with(key))
         if own and (store.row_counts([key]) or store.load_tombstones([key])):
             named.add(key)
-    goes = sorted(one for one in named if not own or (one[0], number_of(one[1])) in keys)
+    numbers = dict.fromkeys((kind, number_of(value)) for _, value in keys)
+    goes = sorted({one for one in named if not own or (one[0], number_of(one[1])) in numbers}.union(before))
     naming = sorted(named - set(goes))
-    values = [value for _, value in keys]
+    values = [value for _, value in numbers]
     pattern = pattern_for(landscape.keys[kind], values)
-    kept = {(row.alias_type, row.alias, row.id) for key in keys for row in store.kept_with(key)}
+    also = dict.fromkeys((name, number_of(id)) for name, id in goes)
+    kept = {(row[1], row[2], row.id) for row in kept_of(store, [*numbers, *also], set(goes).__contains__)}
     kept.update((*key, row.id) for key, rows in store.load_kept(keys).items() for row in rows)
     rows = {
         **store.row_counts(goes),

@@ -67,7 +67,7 @@ def forget(key: str, yes: bool, dry_run: bool, why: str, wait: int, form: str) -
         _say(log, erasure.words(store, forms, log.partitions(), by, why))
         if app.config.embedded_log and app.config.embedded_store:
             drain_if_free(app, log, store)
-        after = _after(lambda: erasure.holdings(store, landscape, forms), wait)
+        after = _after(lambda: erasure.holdings(store, landscape, forms, before.transactions), wait)
         report = {**erasure.report(before, after, app.clock(), log.retention()), "keys_missing": missing}
     click.echo(as_json(report)) if form == "json" else _print(report)
     if missing or not report["done"]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -25,7 +24,10 @@ _LINKS_TO = f"""SELECT {tables.LINKS.select} FROM links WHERE {_OF} ORDER BY ver
 LIMIT 1 BY alias_type, alias, key_type, transaction_id, `by`, at"""
 _KEY_FROM = """SELECT value FROM keys WHERE value >= {begin:String} AND value < {end:String} AND key_type = {key_type:String}
 ORDER BY value LIMIT 1"""
-_SPELT = "position(body, {plain:String}) > 0 OR position(body, {json:String}) > 0"
+# A value of a key stands between quotes as it is, or the body has a backslash: then it is parsed. Of half a million bodies, half of
+# which have one, this takes 0.07 s, as did looking for two spellings.
+_SPELT = """multiSearchAny(body, {plain:Array(String)})
+OR (position(body, '\\\\') > 0 AND JSONExtractString(body, 'keys', {name:String}) IN {values:Array(String)})"""
 _KEPT_WITH = f"SELECT {tables.KEPT.select} FROM kept WHERE {_SPELT}"
 _LATE_WITH = f"""SELECT DISTINCT toString(key_type), transaction_id, body, source, epoch, recorded_at, via FROM late_events
 WHERE {_SPELT}"""
@@ -112,15 +114,20 @@ class ClickHouseErasing(ClickHouseRetention):
                 parameters = {"alias_type": alias_type, "ids": chunk, "key_type": key_type, "id": id_}
                 self._delete("links", condition, parameters, erase=True)
 
-    def kept_with(self, key: Key) -> list[ParkedRow]:
+    def kept_with(self, keys: Sequence[Key]) -> list[ParkedRow]:
+        wanted = dict.fromkeys(keys)
+        found = {
+            row: None
+            for name, values in grouped(wanted)
+            for start in range(0, len(values), _NEEDLES)
+            for row in self._client.rows(_KEPT_WITH, _spelt(name, values[start : start + _NEEDLES]), binary=("body",))
+        }
         rows = [
             ParkedRow(id_, kind, alias, partition, read_event(body, source, epoch, recorded_at, via), body, kept_at)
-            for kind, alias, id_, partition, source, epoch, _, recorded_at, via, kept_at, body in self._client.rows(
-                _KEPT_WITH, _spelt(key[1]), binary=("body",)
-            )
+            for id_, kind, alias, partition, source, epoch, _, recorded_at, via, kept_at, body in found
         ]
         return sorted(
-            (row for row in rows if row.event.keys.get(key[0]) == key[1]), key=lambda row: (row.id, kept_rank(row))
+            (row for row in rows if wanted.keys() & row.event.keys.items()), key=lambda row: (row.id, kept_rank(row))
         )
 
     def quarantine_with(self, pattern: str) -> list[QuarantineRow]:
@@ -128,7 +135,7 @@ class ClickHouseErasing(ClickHouseRetention):
         return [QuarantineRow(*row)._replace(numbers=tuple(row[-1])) for row in rows]
 
     def late_with(self, key: Key) -> list[Transaction]:
-        rows = self._client.rows(_LATE_WITH, _spelt(key[1]), binary=("body",))
+        rows = self._client.rows(_LATE_WITH, _spelt(key[0], [key[1]]), binary=("body",))
         return sorted({(kind, id_) for kind, id_, *event in rows if read_event(*event).keys.get(key[0]) == key[1]})
 
     def unname(self, transaction: Transaction) -> int:
@@ -139,11 +146,12 @@ class ClickHouseErasing(ClickHouseRetention):
         if changed:
             self._delete("disputes", _OTHERS, named, erase=True)
         for table in ("verdicts", "flips"):
-            count = self._count(table, _BODIES, said)
+            count = self._count(table, condition, parameters)
             if count:
                 # A body is no part of what identifies a row, so it can be emptied in place.
                 self._client.command(
-                    f"ALTER TABLE {table} UPDATE body = '' WHERE {_BODIES} SETTINGS mutations_sync = 2", said
+                    f"ALTER TABLE {table} UPDATE body = '' WHERE {condition} SETTINGS mutations_sync = 2",
+                    dict(parameters),
                 )
                 self._forget_mutations(table)
             changed += count
@@ -162,6 +170,6 @@ class ClickHouseErasing(ClickHouseRetention):
 _ONE = "key_type = {key_type:String} AND transaction_id = {id:String}"
 
 
-def _spelt(value: str) -> dict[str, str]:
-    """The value as it may stand in a body: as it is, and as JSON escapes it."""
-    return {"plain": value, "json": json.dumps(value)[1:-1]}
+def _spelt(name: str, values: Sequence[str]) -> dict[str, object]:
+    """Parameters of ``_SPELT``."""
+    return {"plain": [f'"{value}"' for value in values], "name": name, "values": list(values)}

@@ -77,9 +77,10 @@ class MemoryErasing(MemoryAccounts, MemoryRetention):
             for identity in [identity for identity in list(found) if identity[:2] == transaction]:
                 del found[identity]
 
-    def kept_with(self, key: Key) -> list[ParkedRow]:
+    def kept_with(self, keys: Sequence[Key]) -> list[ParkedRow]:
+        wanted = set(keys)
         rows = [row for found in list(self._kept.values()) for row in list(found.values())]
-        return sorted((row for row in rows if row.event.keys.get(key[0]) == key[1]), key=lambda row: row[:3])
+        return sorted((row for row in rows if wanted & row.event.keys.items()), key=lambda row: row[:3])
 
     def quarantine_with(self, pattern: str) -> list[QuarantineRow]:
         text, raw = re.compile(pattern).search, re.compile(pattern.encode()).search

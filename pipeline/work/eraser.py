@@ -29,7 +29,7 @@ from pipeline.errors import Invalid
 from pipeline.store.accounts import FORGOTTEN
 from pipeline.store.claims import links_going
 from pipeline.store.contract import Alias, EventRow, LinkRow, ParkedRow, QuarantineRow, Store, Transaction
-from pipeline.store.erasing import Key, pattern_for, quarantined
+from pipeline.store.erasing import Key, kept_of, pattern_for, quarantined
 from pipeline.store.rows import home
 from pipeline.work.book import Book
 from pipeline.work.courier import Address, Outbox, Parcel
@@ -98,6 +98,7 @@ class Eraser:
             found.pages[alias] = partition
             found.claims.setdefault(alias, set())
         self._find_kept(found, roles)
+        self._find_kept_with(leaving, found)
         self._find_quarantine(leaving, found)
         return found
 
@@ -110,9 +111,6 @@ class Eraser:
         if self._home(key) == partition:
             found.pages[key] = partition
             found.ownerless[key] = None
-        found.kept += [
-            row for row in self._store.kept_with(key) if self._home((row.alias_type, row.alias)) == partition
-        ]
 
     def _find_named(self, key: Key, partition: int, found: Found, *, generations: bool) -> None:
         """Transactions that live here and carry the key: those that go (all generations of a number that a person meant), and
@@ -154,6 +152,20 @@ class Eraser:
         if found.ownerless:
             for kept in self._store.load_kept(list(found.ownerless)).values():
                 found.kept += kept
+
+    def _find_kept_with(self, leaving: Leaving, found: Found) -> None:
+        """What is kept here, under whatever alias, and carries a word's key or names a transaction that goes along: another type of
+        transaction may claim it yet."""
+        asked: dict[Key, set[int]] = {}
+        for partition, forget in leaving.forgets:
+            kind, value = parts(forget.key)
+            asked.setdefault((kind, number_of(value)), set()).add(partition)
+        if not asked:
+            return
+        for row in kept_of(self._store, list(asked), lambda one: self._goes(one, found)):
+            home = self._home(_alias(row))
+            if any(home in asked[key] for key in asked.keys() & row.event.keys.items()):
+                found.kept.append(row)
 
     def _goes(self, one: Transaction, found: Found) -> bool:
         """As links and facts name it: of a number that comes round another generation may stay."""

@@ -7,11 +7,21 @@ import re
 import pytest
 
 from pipeline.store.claims import links_going
-from pipeline.store.contract import DisputeRow, FlipRow, KeyRow, LinkRow, ParkedRow, QuarantineRow, Store, VerdictRow
+from pipeline.store.contract import (
+    DisputeRow,
+    EventRow,
+    FlipRow,
+    KeyRow,
+    LinkRow,
+    ParkedRow,
+    QuarantineRow,
+    Store,
+    VerdictRow,
+)
 from pipeline.store.erasing import naming_pattern, pattern_of, quarantined
 from pipeline.store.retention import TombstoneRow
 from pipeline.store.rows import home
-from schemas.wire import Observed, encode
+from schemas.wire import Observed, decode, encode
 from tests.contract.stores import T, event, served_folder, shared_store, store  # noqa: F401
 
 ONE, OTHER = ("order", "1"), ("order", "2")
@@ -96,10 +106,38 @@ def test_kept_and_late_events_are_found_by_a_key_they_carry(store: Store, value:
         kept("b", alias, {"payment": "p1", "customer": value + "X"}),
     ]
     store.write_parked(rows)
-    assert [row.event.id for row in store.kept_with(("customer", value))] == ["a"]
-    assert store.kept_with(("payment", value)) == []
+    assert [row[:4] for row in store.kept_with([("customer", value)])] == [rows[0][:4]]
+    assert store.kept_with([("payment", value)]) == []
     store.write_late([event("l", keys={"order": "1", "customer": value}), event("m", order="2")])
     assert store.late_with(("customer", value)) == [ONE]
+
+
+SPELT = [
+    ("M\\u00DCLLER", "MÜLLER"), ("A\\/B-77", "A/B-77"), ("joe\\u002Bx@y.example", "joe+x@y.example"), ("a\\\\b", "a\\b"),
+    ("o\\u0027clock", "o'clock"), ("\\ud83d\\uDE00", "\U0001f600"), ("x\\\"y", 'x"y'), ("x\\u0022y", 'x"y'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spelt", "value"), [*SPELT, ("\\u0056INET", "VINET")])
+def test_however_a_producer_escapes_a_value_what_is_kept_or_late_is_found(store: Store, spelt: str, value: str) -> None:  # noqa: F811
+    """.NET, Jackson and PHP escape more than JSON has to, and what is valid is stored as it came."""
+    body = f'{{"id":"e","system":"b","step":"paid","time":{T},"keys":{{"payment":"P","customer":"{spelt}"}}}}'.encode()
+    (said,), (line,), _ = decode(body, "app", 1)
+    assert said.keys["customer"] == value
+    store.write_parked([ParkedRow("r", "payment", "P", 0, said, line, T)])
+    store.write_late([EventRow(*ONE, said, line)])
+    assert [row.id for row in store.kept_with([("customer", value), ("order", "1")])] == ["r"]
+    assert store.kept_with([("customer", value + "X"), ("payment", value)]) == []
+    assert store.late_with(("customer", value)) == [ONE]
+
+
+@pytest.mark.parametrize(("spelt", "value"), SPELT)
+def test_however_a_producer_escapes_a_value_quarantined_bytes_are_found(store: Store, spelt: str, value: str) -> None:  # noqa: F811
+    store.write_quarantine(
+        [bad("t:0:1:0", f'{{"keys":{{"customer":"{spelt}"'.encode()), bad("t:0:2:0", b"x" + spelt.encode())]
+    )
+    assert [row.id for row in quarantined(store, pattern_of([value]))] == ["t:0:1:0"]
+    assert [row.id for row in quarantined(store, pattern_of([value], after="customer"))] == ["t:0:1:0"]
 
 
 @pytest.mark.parametrize("value", ["VINET", "1", "Größe", "a.b", "x-1", "(c)", "50%"])
@@ -128,6 +166,10 @@ def test_patterns_meet_other_spellings() -> None:
     assert re.search(pattern_of(["1234"], zeros=True), " 0001234,")
     assert not re.search(pattern_of(["1234"]), " 0001234,")
     assert re.search(pattern_of(["Größe"]), '"Gr\\u00f6\\u00dfe"')
+    assert re.search(pattern_of(["Größe"], any_case=True), '"GR\\u00D6\\u00dfE"')
+    assert re.search(pattern_of(["VINET"]), r'"note": "for\nVINET", "of": "\u0022VINET\u0022"')
+    assert not re.search(pattern_of(["VINET"]), r'"\u0041\u0042CVINET"')
+    assert re.search(naming_pattern("order", 'a"b'), r'"also claimed by order:a\"b"')
     assert re.search(naming_pattern("order", "1"), "also claimed by order:1.")
     assert not re.search(naming_pattern("order", "1"), "also claimed by order:12.")
 

@@ -10,16 +10,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from pipeline.answers import erasure
 from pipeline.store.clickhouse import ClickHouseStore
 from pipeline.store.contract import Store, VerdictQuery
 from pipeline.store.embedded import open_embedded
 from pipeline.store.memory import MemoryStore
 from pipeline.worker import Worker
+from schemas.flow import Flows
 from schemas.joined import Forget, address, encode_lines
 from schemas.times import DAY
 from tests.contract.stores import TABLES
 from tests.faults.site import Crash, Crashing, Site
 from tests.faults.stories import ORDER, START, Event, told
+from tests.faults.test_retention import round_site
 from tracer.record import EPOCH, EVENTS, KIND, SOURCE, Record
 
 AMOUNT = {"parcels": 1, "amount": 20, "currency": "EUR"}
@@ -364,6 +367,55 @@ def real_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseS
 
 def rows_with(store: ClickHouseStore, value: str) -> dict[str, int]:
     """Tables in which a value stands anywhere, as text, or as JSON spells it."""
+@pytest.mark.parametrize("alias", ["trace", "batch", "session"])
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_33_what_is_kept_for_another_flow_names_no_order_that_went_along(partitions: int, alias: str) -> None:
+    """An order's event that a cart may claim by a trace, a batch or an alias of the cart's own is kept under that as well."""
+    site = untrimmed(Site(partitions, flows=with_session()))
+    placed, paid = told("order", "o1", "placed 0m, paid 2m", AMOUNT)
+    others = {**told("order", "o2", "paid 2m", {"street": "Oak 7"})[0], "id": "o2/paid"}
+    paid = {**with_keys([paid], **{alias: "S1"})[0], "attributes": {"street": "Elm 5"}}
+    send(site, [*with_keys([placed], customer="VINET"), paid, *with_keys([others], **{alias: "S1"})])
+    site.hear(START + DAY)
+    drained(site)
+    site.evict_all()
+    assert "_kept" in mentions(site.store, "Elm 5")
+    before = erasure.holdings(site.store, site.landscape, (WHO,))
+    assert before.rows["kept"] == 1
+    forget(site)
+    drained(site)
+    assert [mentions(site.store, gone) for gone in ("Elm 5", '"o1"')] == [[], []]
+    assert "_kept" in mentions(site.store, "Oak 7")
+    assert erasure.holdings(site.store, site.landscape, (WHO,), before.transactions).total == 0
+
+
+def with_session() -> Flows:
+    """A cart is also known by its session, an order is not."""
+    flows = Site(1).flows
+    alias = flows.latest("order").keys["payment"]
+    cart = flows.latest("checkout")
+    cart = cart.model_copy(update={"keys": {**cart.keys, "session": alias}})
+    return Flows([cart, *(flow for flow in flows.all() if flow.flow != "checkout")])
+
+
+def test_33_what_another_generation_of_the_number_keeps_stays() -> None:
+    site = round_site(retention=None)
+    found: list[Event] = []
+    for n, (who, street) in enumerate((("VINET", "Elm 5"), ("TOMSP", "Oak 7"))):
+        placed, paid = told("order", "7", "placed 0m, paid 2m", AMOUNT, START + n * 200 * DAY)
+        paid = {**with_keys([paid], trace=f"T{n}")[0], "attributes": {"street": street}}
+        found += [{**event, "id": f"g{n}/{event['id']}"} for event in (*with_keys([placed], customer=who), paid)]
+    send(site, found)
+    drained(site)
+    site.evict_all()
+    assert {"7", "7↻2"} <= orders(site)
+    both = {"_events", "_kept"}
+    assert [set(mentions(site.store, street)) for street in ("Elm 5", "Oak 7")] == [both, both]
+    forget(site)
+    drained(site)
+    assert [set(mentions(site.store, street)) for street in ("Elm 5", "Oak 7")] == [set(), both]
+
+
     text = (
         "SELECT count() FROM {} WHERE arrayExists(v -> position(toString(tuple(*)), v) > 0, {{values:Array(String)}})"
     )
