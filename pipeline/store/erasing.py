@@ -79,6 +79,11 @@ class Erasing(Protocol):
         (the verdict's owner judges it again). How many rows. Files that held it are rewritten."""
         ...
 
+    def unname_in(self, transaction: Transaction, others: Sequence[Transaction]) -> int:
+        """Bodies of verdicts and flips of these others that name it anywhere, as in the id of an event that they rest on, are
+        emptied, whatever they say. How many rows. Files that held them are rewritten."""
+        ...
+
     def account_kept(self, before: int, at: int) -> bool:
         """An ``AccountRow`` (expired, at ``at`` µs) for each running number of the events kept since before ``before`` µs; whether
         there are such events."""
@@ -127,11 +132,6 @@ def _quoted(text: str) -> str:
     return "".join("\\" + char if char in ".^$*+?{}[]()|\\" else char for char in text)
 
 
-def quarantined(store: Reader, pattern: str) -> list[QuarantineRow]:
-    """What in quarantine holds the pattern, packed bytes unpacked."""
-    search = re.compile(pattern).search
-    return [row for row in store.quarantine_with(pattern) if search(searchable(row))]
-
 def kept_of(store: Store, keys: Sequence[Key], goes: Callable[[Transaction], bool]) -> list[ParkedRow]:
     """What is kept and carries any of these keys, numbers without their generation. Of a number that comes round it is nobody's who
     stays: an event that one of its other generations holds."""
@@ -152,6 +152,11 @@ def _held_by_others(store: Store, key: Key, goes: Callable[[Transaction], bool])
     stay = [one for one in named if (one[0], number_of(one[1])) == key and not goes(one)]
     return {event.id for events in store.load_events(stay).values() for event in events} if stay else set()
 
+
+def quarantined(store: Reader, pattern: str) -> list[QuarantineRow]:
+    """What in quarantine holds the pattern, packed bytes unpacked."""
+    search = re.compile(pattern).search
+    return [row for row in store.quarantine_with(pattern) if search(searchable(row))]
 
 
 def searchable(row: QuarantineRow) -> str:

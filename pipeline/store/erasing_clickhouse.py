@@ -38,7 +38,10 @@ _QUARANTINE = f"""SELECT {tables.QUARANTINE.select} FROM quarantine FINAL
 WHERE {_FOUND} OR position(headers, '"content-encoding"') > 0 ORDER BY id"""
 _OTHERS = """has(others, {name:String}) OR (key_type = {key_type:String} AND arrayExists(
     one -> JSONExtractString(one, 1) = {id:String}, JSONExtractArrayRaw(holders)))"""
-_BODIES = "body != '' AND hasAny(findings, {findings:Array(String)}) AND match(body, {pattern:String})"
+_NAMING = "body != '' AND match(body, {pattern:String})"
+_BODIES = f"{_NAMING} AND hasAny(findings, {{findings:Array(String)}})"
+# So many are searched for at once; the database takes 255.
+_NEEDLES = 100
 _ACCOUNT_KEPT = """INSERT INTO accounts (source, epoch, how, first, last, at)
 SELECT DISTINCT toString(source), epoch, 'expired', seq, seq, fromUnixTimestamp64Micro({at:Int64}, 'UTC')
 FROM kept WHERE seq > 0 AND kept_at < fromUnixTimestamp64Micro({before:Int64}, 'UTC')"""
@@ -145,6 +148,17 @@ class ClickHouseErasing(ClickHouseRetention):
         changed = self._count("disputes", _OTHERS, named)
         if changed:
             self._delete("disputes", _OTHERS, named, erase=True)
+        return changed + self._empty_bodies(_BODIES, said)
+
+    def unname_in(self, transaction: Transaction, others: Sequence[Transaction]) -> int:
+        pattern = naming_pattern(*transaction)
+        return sum(
+            self._empty_bodies(f"{_OF} AND {_NAMING}", {"key_type": key_type, "ids": ids, "pattern": pattern})
+            for key_type, ids in grouped(dict.fromkeys(others))
+        )
+
+    def _empty_bodies(self, condition: str, parameters: Mapping[str, object]) -> int:
+        changed = 0
         for table in ("verdicts", "flips"):
             count = self._count(table, condition, parameters)
             if count:

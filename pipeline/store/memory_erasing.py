@@ -100,6 +100,10 @@ class MemoryErasing(MemoryAccounts, MemoryRetention):
         self._before("unname")
         return self._unname_disputes(*transaction) + self._unname_bodies(*transaction)
 
+    def unname_in(self, transaction: Transaction, others: Sequence[Transaction]) -> int:
+        self._before("unname_in")
+        return self._unname_bodies(*transaction, frozenset(others))
+
     def account_kept(self, before: int, at: int) -> bool:
         rows = [row for found in list(self._kept.values()) for row in list(found.values()) if row.kept_at < before]
         numbers = sorted({(row.event.source, row.event.epoch, row.event.seq) for row in rows if row.event.seq})
@@ -118,12 +122,13 @@ class MemoryErasing(MemoryAccounts, MemoryRetention):
             gone += len(named)
         return gone
 
-    def _unname_bodies(self, kind: str, id: str) -> int:
+    def _unname_bodies(self, kind: str, id: str, others: frozenset[Transaction] | None = None) -> int:
         changed, named = 0, re.compile(naming_pattern(kind, id)).search
         for table in (self._verdicts, self._flips):
             for found in list(table.values()):
                 for key, row in list(found.items()):
-                    if row.body and set(row.findings) & set(NAMING_FINDINGS) and named(row.body):
+                    asked = set(row.findings) & set(NAMING_FINDINGS) if others is None else row[:2] in others
+                    if row.body and asked and named(row.body):
                         found[key] = row._replace(body="")
                         changed += 1
         return changed

@@ -290,6 +290,9 @@ class Eraser:
                 if row[:2] == one and keys.keys() & row.event.keys.items()
             ]
             self._store.delete_events([(one, id) for id in (*(id for id, _ in plain), *late)])
+            for kind, value in keys:
+                # What was said of it rests on events whose ids hold the name, as often as not.
+                self._store.unname_in((kind, number_of(value)), [one])
             self._store.delete_keys([(key, one) for key in keys])
             self._retention.drop([one])
         self._checkpoint("forget: names taken out")

@@ -200,6 +200,20 @@ def test_others_name_it_no_more(store: Store) -> None:  # noqa: F811
     assert store.unname(ONE) == 0
 
 
+def test_what_rests_on_an_event_with_its_name_says_so_no_more(store: Store) -> None:  # noqa: F811
+    third = ("cart", "3")
+    store.write_verdicts(
+        [verdict(o, '{"evidence": [{"event_id": "shop/1/8"}]}', "duplicate")._replace(flip=2) for o in (OTHER, third)]
+    )
+    flip = FlipRow(*OTHER, "order", 1, 1, T, "", "unknown", findings=("duplicate",), body='{"event_id": "shop/1/8"}')
+    store.write_flips([flip, flip._replace(number=2, body='{"event_id": "shop/12/8"}')])
+    assert store.unname_in(ONE, [OTHER, ("order", "9")]) == 2
+    bodies = {one: [row.body for row in rows] for one, rows in store.load_verdicts([OTHER, third]).items()}
+    assert bodies == {OTHER: [""], third: ['{"evidence": [{"event_id": "shop/1/8"}]}']}
+    assert [row.body for row in store.flips(OTHER)] == ["", '{"event_id": "shop/12/8"}']
+    assert store.unname_in(ONE, [OTHER]) == store.unname_in(ONE, []) == 0
+
+
 def test_what_is_given_up_is_accounted_for(store: Store) -> None:  # noqa: F811
     store.write_parked(
         [kept("a", ("payment", "p"), {"payment": "p"}, 3), kept("b", ("payment", "q"), {"payment": "q"}, 9, T + 50)]

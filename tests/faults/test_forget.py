@@ -164,6 +164,22 @@ def test_33_who_forgets_an_order_takes_its_name_out_of_the_cart_that_became_it()
     assert placed.keys == {"cart": "c1"}
 
 
+def test_33_nothing_that_was_said_of_a_cart_rests_on_an_event_with_the_name_of_an_order() -> None:
+    site = untrimmed(Site(2))
+    placed = told("checkout", "c1", "placed 8m, placed 9m", {})
+    placed = [{**event, "id": f"shop/o-4711/{n}"} for n, event in enumerate(with_keys(placed, order="o-4711"))]
+    send(site, [*told("checkout", "c1", "opened 0m", {}), *placed, *told("order", "o-4711", "placed 0m", AMOUNT)])
+    site.hear(START + 20 * DAY)
+    drained(site)
+    site.evict_all()
+    assert {"_verdicts", "_flips"} <= set(mentions(site.store, "shop/o-4711/"))
+    forget(site, ("order", "o-4711"))
+    drained(site)
+    assert mentions(site.store, "o-4711") == []
+    (said,) = site.store.load_verdicts([("cart", "c1")])["cart", "c1"]
+    assert (said.findings, "forgotten:" in said.body) == (("duplicate",), True), "it was judged again"
+
+
 def test_33_nothing_of_it_comes_back_and_what_tries_is_counted() -> None:
     site, _ = before_and_after()
     forget(site)
@@ -249,8 +265,8 @@ def test_33_the_audit_balances() -> None:
 
 
 OPERATIONS = (
-    "write_tombstones", "write_accounts", "delete_kept", "delete_quarantine", "delete_links", "unname", "delete_tombstones",
-    "delete_transactions",
+    "write_tombstones", "write_accounts", "delete_kept", "delete_quarantine", "delete_links", "unname", "unname_in",
+    "delete_tombstones", "delete_transactions",
 )  # fmt: skip
 
 
@@ -351,22 +367,6 @@ def test_33_packed_bytes_in_quarantine_are_looked_into() -> None:
     assert len(site.store.quarantine()) == 1
 
 
-VALUES = st.text(st.characters(categories=["L", "N", "P"], exclude_characters="↻"), min_size=1, max_size=12).map(
-    "q{}q".format
-)
-
-
-@pytest.fixture(scope="module")
-def real_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseStore]:
-    """chDB in a folder, migrated once."""
-    store = open_embedded(tmp_path_factory.mktemp("forget"), {}, "lastseen")
-    store.migrate()
-    yield store
-    store.close()
-
-
-def rows_with(store: ClickHouseStore, value: str) -> dict[str, int]:
-    """Tables in which a value stands anywhere, as text, or as JSON spells it."""
 @pytest.mark.parametrize("alias", ["trace", "batch", "session"])
 @pytest.mark.parametrize("partitions", [1, 3])
 def test_33_what_is_kept_for_another_flow_names_no_order_that_went_along(partitions: int, alias: str) -> None:
@@ -416,6 +416,22 @@ def test_33_what_another_generation_of_the_number_keeps_stays() -> None:
     assert [set(mentions(site.store, street)) for street in ("Elm 5", "Oak 7")] == [set(), both]
 
 
+VALUES = st.text(st.characters(categories=["L", "N", "P"], exclude_characters="↻"), min_size=1, max_size=12).map(
+    "q{}q".format
+)
+
+
+@pytest.fixture(scope="module")
+def real_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseStore]:
+    """chDB in a folder, migrated once."""
+    store = open_embedded(tmp_path_factory.mktemp("forget"), {}, "lastseen")
+    store.migrate()
+    yield store
+    store.close()
+
+
+def rows_with(store: ClickHouseStore, value: str) -> dict[str, int]:
+    """Tables in which a value stands anywhere, as text, or as JSON spells it."""
     text = (
         "SELECT count() FROM {} WHERE arrayExists(v -> position(toString(tuple(*)), v) > 0, {{values:Array(String)}})"
     )
