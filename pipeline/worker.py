@@ -315,7 +315,8 @@ class Worker:
         self.counters.quarantined += len(batch.quarantine)
         self.counters.batches += 1
         self.counters.conflicts = self._ledger.conflicts
-        if self.counters.batches % self.policy.trim_every == 0:
+        # Where the log keeps what was read, what was forgotten is in it still: that goes at once.
+        if batch.leaving.erasing or self.counters.batches % self.policy.trim_every == 0:
             self._trim()
 
     def _trim(self) -> None:

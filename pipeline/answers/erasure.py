@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,7 +125,8 @@ def salts(store: Store) -> list[str]:
 
 
 def words(store: Store, keys: Iterable[Key], partitions: int, by: str = "", why: str = "") -> list[Record]:
-    """The word, for every partition: each has its own part of what is kept, and no worker sees another's."""
+    """The word, for every partition: each has its own part of what is kept, and no worker sees another's. Raises ``Invalid`` for
+    one that no worker would take."""
     salt = next(iter(salts(store)), "") or new_salt()
     headers = ((wire.KIND, b"forget"),)
     found = []
@@ -145,7 +146,8 @@ def report(before: Holdings, after: Holdings, at: int, log_keeps: int | None) ->
     return {
         "key_type": before.key[0],
         "at": format_time(at),
-        "done": after.marked and not after.total,
+        "done": after.marked and not after.total and not unread,
+        "partitions_unread": list(unread),
         "transactions": len(before.transactions),
         "tables": [
             {"where": name, "rows": before.rows.get(name, 0), "left": after.rows.get(name, 0)} for name in names

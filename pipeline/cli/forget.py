@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import click
@@ -19,7 +20,8 @@ from pipeline.cli.service import drain_if_free
 from pipeline.cli.terminal import console, err, plain
 from pipeline.errors import Invalid
 from pipeline.log import Log
-from tracer.record import Record
+from pipeline.work.reading import Reading
+from tracer.record import Ack, Record
 
 SHOWN = 20
 # Between looks at what a worker elsewhere has done by now.
@@ -55,6 +57,9 @@ def forget(key: str, yes: bool, dry_run: bool, why: str, wait: int, form: str) -
         if missing:
             err().print(plain(missing_words(forms[0][0], missing), "bold red"), soft_wrap=True)
         before = erasure.holdings(store, landscape, forms)
+        env = app.config.env
+        by = env.get("LOGNAME") or env.get("USER") or env.get("USERNAME") or ""
+        told = erasure.words(store, forms, log.partitions(), by, why)
         _preview(before)
         if dry_run:
             if form == "json":
@@ -62,13 +67,14 @@ def forget(key: str, yes: bool, dry_run: bool, why: str, wait: int, form: str) -
             return
         if not yes and not _agreed(before):
             raise Invalid("nothing was deleted")
-        env = app.config.env
-        by = env.get("LOGNAME") or env.get("USER") or env.get("USERNAME") or ""
-        _say(log, erasure.words(store, forms, log.partitions(), by, why))
-        if app.config.embedded_log and app.config.embedded_store:
-            drain_if_free(app, log, store)
-        after = _after(lambda: erasure.holdings(store, landscape, forms, before.transactions), wait)
-        report = {**erasure.report(before, after, app.clock(), log.retention()), "keys_missing": missing}
+        with closing(Reading(log, landscape, _say(log, told))) as reading:
+            if app.config.embedded_log and app.config.embedded_store:
+                drain_if_free(app, log, store)
+            # In this order: what is left is asked when all was read.
+            unread, after = _after(
+                lambda: (reading.unread(), erasure.holdings(store, landscape, forms, before.transactions)), wait
+            )
+        report = {**erasure.report(before, after, app.clock(), log.retention(), unread), "keys_missing": missing}
     click.echo(as_json(report)) if form == "json" else _print(report)
     if missing or not report["done"]:
         leave(FINDINGS)
@@ -103,20 +109,20 @@ def _agreed(found: Holdings) -> bool:
     return click.confirm(f"Delete all of it for ever ({found.total:,} rows)?", err=True)
 
 
-def _say(log: Log, records: list[Record]) -> None:
+def _say(log: Log, records: list[Record]) -> Sequence[Ack]:
     sink = log.producer()
     try:
-        sink.produce(records)
+        return sink.produce(records)
     finally:
         sink.close()
 
 
-def _after(look: Callable[[], Holdings], wait: int) -> Holdings:
+def _after(look: Callable[[], tuple[list[int], Holdings]], wait: int) -> tuple[list[int], Holdings]:
     until = time.monotonic() + wait
     while True:
-        found = look()
-        if (found.marked and not found.total) or time.monotonic() >= until:
-            return found
+        unread, found = look()
+        if (found.marked and not found.total and not unread) or time.monotonic() >= until:
+            return unread, found
         time.sleep(_LOOK_EVERY)
 
 
@@ -135,9 +141,9 @@ def _print(report: dict[str, Any]) -> None:
     if report["done"]:
         out.print(plain(f"forgotten at {report['at']}; its return is refused", "green"))
     else:
-        out.print(
-            plain("not done yet: no worker has read the word in every partition. Look again with --dry-run", "red")
-        )
+        unread = ", ".join(map(str, report["partitions_unread"]))
+        why = f"no worker has read the word in partition {unread}" if unread else "something is left"
+        out.print(plain(f"not done yet: {why}. Look again with --dry-run", "red"), soft_wrap=True)
     gone = report["log_removed_by"]
     if gone is None:
         out.print(

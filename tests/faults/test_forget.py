@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,17 +14,19 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.answers import erasure
+from pipeline.log.sqlite import SqliteLog
 from pipeline.store.clickhouse import ClickHouseStore
 from pipeline.store.contract import Store, VerdictQuery
 from pipeline.store.embedded import open_embedded
 from pipeline.store.memory import MemoryStore
-from pipeline.worker import Worker
+from pipeline.work.reading import Reading
+from pipeline.worker import Policy, Worker
 from schemas.flow import Flows
 from schemas.joined import Forget, address, encode_lines
-from schemas.times import DAY
+from schemas.times import DAY, MINUTE
 from tests.contract.stores import TABLES
 from tests.faults.site import Crash, Crashing, Site
-from tests.faults.stories import ORDER, START, Event, told
+from tests.faults.stories import ORDER, START, Event, records_of, told
 from tests.faults.test_retention import round_site
 from tracer.record import EPOCH, EVENTS, KIND, SOURCE, Record
 
@@ -345,6 +350,50 @@ def test_33_a_contested_alias_is_the_others_alone_when_one_is_forgotten() -> Non
     alone.hear(START + 4 * DAY)
     drained(alone)
     assert site.verdicts() == alone.verdicts()
+
+
+def test_33_it_is_done_when_every_partition_has_read_the_word_and_what_others_were_told() -> None:
+    site = untrimmed(Site(2))
+    one, other = site.worker("a"), site.worker("b")
+    for _ in range(12):
+        one.step()
+        other.step()
+        site.time += MINUTE
+    (mine,), (its,) = one.owned, other.owned
+    reading = Reading(site.log, site.landscape, site.sink.produce(erasure.words(site.store, (WHO,), 2)))
+    before = erasure.holdings(site.store, site.landscape, (WHO,))
+    assert reading.unread() == [0, 1]
+    for worker, left in ((one, [its]), (other, [])):
+        for _ in range(5):
+            worker.step()
+        after = erasure.holdings(site.store, site.landscape, (WHO,))
+        assert reading.unread() == left
+        report = erasure.report(before, after, site.time, 0, left)
+        assert (after.marked, report["done"], report["partitions_unread"]) == (True, not left, left)
+    reading.close()
+    assert mine != its
+
+
+@pytest.mark.parametrize("ends", ["drain", "steps"])
+def test_33_the_embedded_log_holds_nothing_of_it_as_soon_as_it_was_processed(tmp_path: Path, ends: str) -> None:
+    site, log = Site(1), SqliteLog(tmp_path / "log.sqlite")
+    partitions, sink = log.partitions(), log.producer()
+    sink.produce(
+        records_of(with_keys(told("order", "o1", "placed 0m", AMOUNT), customer="VINET"), partitions=partitions)
+    )
+    policy = Policy(poll_ms=0, patience=0.0)
+    worker = Worker(log, site.store, flows=site.flows, landscape=site.landscape, policy=policy)
+    worker.drain()
+    sink.produce(erasure.words(site.store, (WHO,), partitions))
+    if ends == "drain":
+        worker.drain()
+    for _ in range(30):
+        worker.step()
+    assert mentions(site.store, "VINET") == []
+    worker.close()
+    with closing(sqlite3.connect(tmp_path / "log.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM events").fetchone() == (0,)
+    log.close()
 
 
 def test_33_packed_bytes_in_quarantine_are_looked_into() -> None:
