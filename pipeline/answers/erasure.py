@@ -14,13 +14,15 @@ from pipeline.store.contract import Store, Transaction
 from pipeline.store.erasing import Key, kept_of, pattern_for, quarantined
 from pipeline.work.forgotten import KEY, digest_of, new_salt
 from schemas import wire
-from schemas.joined import Forget, address, encode_lines, parts
+from schemas.joined import Forget, Lines, address, encode_lines, parts
 from schemas.landscape import Landscape
 from schemas.times import format_time
 from tracer.keyring import KeyRing
 from tracer.record import EVENTS, Record
 
 COLUMNS = ("where", "rows", "left")
+_WORDS = Lines(Forget)
+_HALF = "half a character (a lone surrogate) is no text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,10 @@ def keys_of(store: Store, landscape: Landscape, ring: KeyRing, text: str) -> tup
     Of a type that is ``pii: hash`` these are its hashes by every key that we have; the plain value, which the word would carry into
     the log, only where the store holds it. Raises ``Invalid``.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Invalid(_HALF, field="KEY") from None
     kind, value = parts(text.strip())
     if kind not in landscape.keys:
         kind, value = _known_as(store, landscape, ring, text), text
@@ -131,13 +137,27 @@ def words(store: Store, keys: Iterable[Key], partitions: int, by: str = "", why:
     headers = ((wire.KIND, b"forget"),)
     found = []
     for key in keys:
-        body = encode_lines([Forget(address(*key), salt, by=by, why=why)])
+        body = _written(Forget(address(*key), salt, by=by, why=why))
         found += [Record(EVENTS, address(*key).encode(), body, headers, number) for number in range(partitions)]
     return found
 
 
-def report(before: Holdings, after: Holdings, at: int, log_keeps: int | None) -> dict[str, Any]:
-    """What was deleted where, what is left, and by when the log's own copy is gone. Without the value: the report is kept."""
+def _written(word: Forget) -> bytes:
+    try:
+        body = encode_lines([word])
+        _WORDS.read(body)
+    except UnicodeEncodeError:
+        raise Invalid(_HALF, field="KEY or --why") from None
+    except Invalid as error:
+        raise Invalid(f"no worker would take this word: {error.reason}", field="KEY or --why") from None
+    return body
+
+
+def report(
+    before: Holdings, after: Holdings, at: int, log_keeps: int | None, unread: Sequence[int] = ()
+) -> dict[str, Any]:
+    """What was deleted where, what is left, in which partitions no worker has read the word yet, and by when the log's own copy is
+    gone. Without the value: the report is kept."""
     names = dict.fromkeys([*before.rows, *after.rows])
     if log_keeps is None:
         log: str | None = None

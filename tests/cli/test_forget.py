@@ -74,6 +74,21 @@ def test_what_is_no_key_is_refused_in_a_sentence(world: World, key: str, says: s
     assert said(world) == []
 
 
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("customer:a\tb",), "no worker would take this word"),
+        (("customer:C7", "--why", "w" * 5000), "no worker would take this word"),
+        (("customer:\udcff",), "lone surrogate"),
+        (("\udcff",), "lone surrogate"),
+        (("customer:C7", "--why", "\udcff"), "lone surrogate"),
+    ],
+)
+def test_a_word_that_no_worker_would_take_is_not_written(world: World, args: tuple[str, ...], says: str) -> None:
+    assert says in world.run("forget", *args, "--yes", "--wait", "0", code=2).output
+    assert said(world) == []
+
+
 def test_a_value_that_is_one_thing_only_needs_no_type_and_is_normalised(world: World) -> None:
     assert "customer C7: 3 transactions" in world.run("forget", " C7 ", "--dry-run").stderr
     assert "order 17 goes" in world.run("forget", "order:00017", "--dry-run").stderr
