@@ -73,7 +73,11 @@ def retry(
         if not batch:
             continue
         produce([record_of(row) for row in batch])
-        store.write_quarantine([row._replace(state="retried", version=row.version + 1) for row in batch])
+        # What was forgotten meanwhile is not written back.
+        there = {row.id for row in store.quarantine([row.id for row in batch], limit=ALL)}
+        again = [row._replace(state="retried", version=row.version + 1) for row in batch if row.id in there]
+        if again:
+            store.write_quarantine(again)
         done += len(batch)
     return done, refused
 

@@ -73,6 +73,15 @@ def test_what_a_loader_set_aside_is_left_as_it_is() -> None:
     assert quarantine.retry(store, log.producer().produce, ["t:0:1:0"]) == (0, [loaded])
 
 
+def test_what_was_forgotten_while_it_was_produced_is_not_written_back() -> None:
+    store = MemoryStore()
+    rows = [quarantined(f"t:0:{number}:0") for number in range(2)]
+    store.write_quarantine(rows)
+    erase = store.delete_quarantine
+    assert quarantine.retry(store, lambda _: erase(["t:0:1:0"], erase=True), [], everything=True) == (2, [])
+    assert [row.state for row in store.quarantine(["t:0:0:0", "t:0:1:0"])] == ["retried"]
+
+
 def test_what_was_not_acknowledged_stays() -> None:
     store, log = MemoryStore(), MemoryLog()
     store.write_quarantine([quarantined()])
