@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.core.generations import AHEAD, id_at, number_of
 from pipeline.store.accounts import FORGOTTEN
 from pipeline.store.contract import Alias, LinkRow, Transaction
+from pipeline.store.erasing import pattern_of
 from pipeline.store.retention import TombstoneRow
 from schemas.wire import Observed
 
@@ -162,12 +164,12 @@ class Forgotten:
 
 
 def without(event: Observed, names: Sequence[str]) -> Observed:
-    """The event without these keys, and without texts of its own that hold their values, under an id made from its own (which often
-    holds one, and may not be mistaken for what is deleted). A function of the event: a replay makes the same."""
-    values = [event.keys[name] for name in names]
+    """The event without these keys, and without texts of its own in which their values stand alone, under an id made from its own
+    (which often holds one, and may not be mistaken for what is deleted). A function of the event: a replay makes the same."""
+    search = re.compile(pattern_of([event.keys[name] for name in names])).search
 
     def holds(text: object) -> bool:
-        return isinstance(text, str) and any(value in text for value in values)
+        return isinstance(text, str) and search(text) is not None
 
     return Observed(
         id=event.id if event.id.startswith(_MARK) else _MARK + hashlib.blake2b(event.id.encode(), digest_size=16).hexdigest(),

@@ -169,6 +169,19 @@ def test_33_who_forgets_an_order_takes_its_name_out_of_the_cart_that_became_it()
     assert placed.keys == {"cart": "c1"}
 
 
+def test_33_a_short_number_takes_along_no_text_in_which_it_is_part_of_something_else() -> None:
+    site, texts = untrimmed(Site(1)), {"promised_at": "2026-03-10T09:00:00Z", "note": "for 10, by order:10."}
+    placed = {**with_keys(told("checkout", "c1", "placed 8m", {}), order="10")[0], "attributes": texts}
+    send(site, [placed, *told("order", "10", "placed 0m", AMOUNT)])
+    site.hear(START + DAY)
+    drained(site)
+    site.evict_all()
+    forget(site, ("order", "10"))
+    drained(site)
+    (left,) = site.store.load_events([("cart", "c1")])["cart", "c1"]
+    assert left.attributes == {"promised_at": "2026-03-10T09:00:00Z"}
+
+
 def test_33_nothing_that_was_said_of_a_cart_rests_on_an_event_with_the_name_of_an_order() -> None:
     site = untrimmed(Site(2))
     placed = told("checkout", "c1", "placed 8m, placed 9m", {})
