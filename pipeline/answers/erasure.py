@@ -11,7 +11,7 @@ from pipeline.core.generations import number_of
 from pipeline.errors import Invalid
 from pipeline.store.accounts import FORGOTTEN
 from pipeline.store.contract import Store, Transaction
-from pipeline.store.erasing import Key, kept_of, pattern_for, quarantined
+from pipeline.store.erasing import Key, kept_of, pattern_for, quarantined, tombstoned
 from pipeline.work.forgotten import KEY, digest_of, new_salt
 from schemas import wire
 from schemas.joined import Forget, Lines, address, encode_lines, parts
@@ -99,6 +99,8 @@ def holdings(store: Store, landscape: Landscape, keys: tuple[Key, ...], before: 
         named.update(store.late_with(key))
         if own and (store.row_counts([key]) or store.load_tombstones([key])):
             named.add(key)
+        if own:
+            named.update(tombstoned(store, key))
     numbers = dict.fromkeys((kind, number_of(value)) for _, value in keys)
     goes = sorted({one for one in named if not own or (one[0], number_of(one[1])) in numbers}.union(before))
     naming = sorted(named - set(goes))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline.core.generations import number_of
+from pipeline.core.generations import ids, number_of
 from pipeline.errors import Invalid
 from pipeline.store.retention import TombstoneRow
 from schemas import wire
@@ -26,6 +26,8 @@ Key = tuple[str, str]
 OWN_TABLES = ("events", "verdicts", "flips", "keys", "links", "disputes", "late_events")
 # What may be said of others in a verdict: by these findings alone.
 NAMING_FINDINGS = ("doubled", "alias_conflict")
+# A number comes round so often while a tombstone of it lasts, at most.
+_GENERATIONS = 100
 # RE2 and Python read it alike. A value stands alone where no letter or digit touches it.
 _EDGE = "[^0-9A-Za-z_]"
 # Before a value in JSON an escape is an edge too, although it ends with a letter or a digit.
@@ -130,6 +132,13 @@ def _spellings(char: str, *, any_case: bool) -> str:
 def _quoted(text: str) -> str:
     # RE2 refuses some of the escapes that Python adds.
     return "".join("\\" + char if char in ".^$*+?{}[]()|\\" else char for char in text)
+
+
+def tombstoned(store: Store, key: Key) -> list[Transaction]:
+    """Generations of a number of which a tombstone is left that spells it out."""
+    if key[1] != number_of(key[1]):
+        return []
+    return sorted(store.load_tombstones([(key[0], id) for id in ids(key[1], _GENERATIONS)]))
 
 
 def kept_of(store: Store, keys: Sequence[Key], goes: Callable[[Transaction], bool]) -> list[ParkedRow]:

@@ -29,7 +29,7 @@ from pipeline.errors import Invalid
 from pipeline.store.accounts import FORGOTTEN
 from pipeline.store.claims import links_going
 from pipeline.store.contract import Alias, EventRow, LinkRow, ParkedRow, QuarantineRow, Store, Transaction
-from pipeline.store.erasing import Key, kept_of, pattern_for, quarantined
+from pipeline.store.erasing import Key, kept_of, pattern_for, quarantined, tombstoned
 from pipeline.store.rows import home
 from pipeline.work.book import Book
 from pipeline.work.courier import Address, Outbox, Parcel
@@ -120,6 +120,8 @@ class Eraser:
         own = key[0] in self._landscape.transaction_types()
         if own:
             named.add(key)
+        if own and generations:
+            named.update(tombstoned(self._store, key))
         for one in sorted(named):
             if self._home(one) != partition:
                 continue

@@ -460,6 +460,40 @@ def with_session() -> Flows:
     return Flows([cart, *(flow for flow in flows.all() if flow.flow != "checkout")])
 
 
+def second_round(site: Site) -> Worker:
+    """Order 7 and, 200 days later, another of the same number."""
+    worker = site.worker()
+    for n in range(2):
+        at = START + n * 200 * DAY
+        send(site, [{**event, "id": f"g{n}/{event['id']}"} for event in told("order", "7", ORDER, AMOUNT, at)], n + 1)
+        site.hear(at + 10 * DAY)
+        worker.drain()
+    return worker
+
+
+def test_33_one_generation_is_forgotten_by_the_id_that_lookups_show() -> None:
+    site, one = round_site(retention=None), ("order", "7↻2")
+    worker = second_round(site)
+    before = erasure.holdings(site.store, site.landscape, (one,))
+    assert (before.transactions, before.naming) == ((one,), ())
+    forget(site, one)
+    worker.drain()
+    assert erasure.holdings(site.store, site.landscape, (one,), before.transactions).total == 0
+    assert orders(site) == {"7"}
+
+
+def test_33_no_tombstone_of_any_generation_spells_the_number() -> None:
+    site = round_site(tombstones=3000 * DAY)
+    worker = second_round(site)
+    site.hear(START + 350 * DAY)
+    worker.drain()
+    assert {row.digest for row in site.store.tombstones(["expired"])} == {"7", "7↻2"}
+    assert erasure.holdings(site.store, site.landscape, (("order", "7"),)).rows["tombstones"] == 2
+    forget(site, ("order", "7"))
+    worker.drain()
+    assert list(site.store.tombstones(["expired"])) == []
+
+
 def test_33_what_another_generation_of_the_number_keeps_stays() -> None:
     site = round_site(retention=None)
     found: list[Event] = []
