@@ -114,7 +114,7 @@ class Collecting:
         self.failed: Invalid | None = None
         self.done = False
         self.incomplete = False
-        self._left = False
+        self._left = self._broken = False
         self.once = once
         self._checkpoint, self._clock, self._tell = checkpoint, clock, tell
         self._through = through
@@ -246,7 +246,7 @@ class Collecting:
     def _work(self) -> bool:
         """Emit what was read, until there is no room or the log cannot be asked."""
         worked = False
-        while self._todo and self._emitter.room:
+        while self._todo and self._emitter.room and not self._broken:
             underway = self._todo[0]
             self._items = self._items or self._emit(underway)
             try:
@@ -255,8 +255,13 @@ class Collecting:
                     if not took or not self._emitter.room:
                         return worked
             except NoKey as error:
+                self._broken = True
                 self._fail(Invalid(str(error)))
                 return worked
+            except BaseException:
+                # An iterator that has raised is at its end: asked again, it would call the parcel done, and the rest of it lost.
+                self._broken = True
+                raise
             underway.epoch, underway.last = self._emitter.epoch, self._emitter.taken
             underway.parcel.items = []  # what was read is not kept until it is acknowledged
             self._pending.append(underway)
@@ -420,7 +425,8 @@ class Collecting:
         """Finish cleanly: what was read is acknowledged and settled, positions are saved, and a goodbye is said.
 
         *Closed*, where what is read may go on being written without us: up to here and no further. *Open* at the end of an input
-        that was all there is, as of standard input: nothing more comes until this name speaks again.
+        that was all there is, as of standard input: nothing more comes until this name speaks again. Where it failed in the middle
+        of a parcel, no goodbye is said, as by a process that dies: its system must be missed, and all of the parcel comes again.
 
         Raises:
             Unavailable: the log is away; what is not acknowledged is read again next time.
@@ -431,7 +437,7 @@ class Collecting:
             self._catch_up()
             self._take_last(timeout)
             self.flush(timeout)
-            if not self.once:
+            if not (self.once or self._broken):
                 self._emitter.goodbye("open" if self._live.finished else "closed", timeout=timeout)
         finally:
             self._give_back()
@@ -444,7 +450,7 @@ class Collecting:
         """Read what was there when it was told to stop. An application says its last words and is ended with its collector; where
         other sources of its system speak on, nobody would miss them until what they say is called stalled."""
         told = self._clock()
-        if self.once or self.failed is not None or not getattr(self.file.input, "vouches", False):
+        if self.once or self._broken or self.failed is not None or not getattr(self.file.input, "vouches", False):
             return
         while (self._handed or 0) <= told and self._clock() < told + _LAST_WORDS and self.read():
             pass
@@ -454,7 +460,7 @@ class Collecting:
         parcels: list[Parcel] = getattr(self._live, "last", list)()
         self._todo.extend(_Underway(parcel, self._handed, max(1, len(parcel.items))) for parcel in parcels)
         self._unsettled += sum(max(1, len(parcel.items)) for parcel in parcels)
-        while parcels and self._todo:
+        while parcels and self._todo and not self._broken:
             self._work()
             self._emitter.flush(timeout)
 

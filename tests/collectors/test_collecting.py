@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
+from collectors.inputs.live import Parcel
+from collectors.personal import privacy_of
 from collectors.runner import Runner
 from schemas.control import Marker
 from schemas.errors import Invalid
+from schemas.landscape import KeyType, Landscape
 from schemas.times import DAY, HOUR, MINUTE, SECOND, parse_time
 from tests.collectors.site import COLLECTOR, START, Site
 from tracer.emitter import Limits
 from tracer.errors import Unavailable
+from tracer.keyring import KeyRing
 from tracer.record import EVENTS
 
 
@@ -254,3 +258,69 @@ def test_a_runner_stops_all_and_names_what_failed(tmp_path: Path) -> None:
     collecting.failed = Invalid("can never be read", file="x")
     with pytest.raises(Invalid, match="can never be read"):
         Runner([collecting], wait, site.told.append).run()
+
+
+# What fails in the middle of a parcel (law 10, fault 24)
+
+
+@pytest.mark.parametrize("bug", [RuntimeError("a bug, at the fourth line"), KeyboardInterrupt()], ids=["bug", "signal"])
+def test_what_follows_a_bug_comes_again(site: Site, monkeypatch: pytest.MonkeyPatch, bug: BaseException) -> None:
+    write(site, 1, 10)
+    collecting = site.begin()
+    real, lines = collecting._reader.read, iter(range(1, 11))
+
+    def read(*record: Any) -> Any:
+        if next(lines) == 4:
+            raise bug
+        return real(*record)
+
+    monkeypatch.setattr(collecting._reader, "read", read)
+    with pytest.raises(type(bug)):
+        Runner([collecting], lambda _: False).run()
+    assert (site.orders(), positions(site)) == (["1", "2", "3"], {})
+    assert site.goodbyes == [], "its system is to be missed, as after a kill"
+    assert all(marker.through <= START + 10 for marker in site.said(Marker))
+    site.collecting = None
+    site.begin()
+    site.steps(3)
+    assert site.orders() == sorted(str(number) for number in range(1, 11))
+
+
+NAMED = (
+    COLLECTOR.replace("times: epoch_us", "times: epoch_us\nkey: [ref]\npii: {who: remove}")
+    .replace("keys: {order: order}}", "keys: {order: order}, attributes: {who: {field: who, optional: true}}}")
+)  # fmt: skip
+
+
+def test_what_follows_a_record_for_which_there_is_no_key_comes_again(tmp_path: Path) -> None:
+    """A personal value stands in an id, which then is hashed; nobody could tell that before it came."""
+    landscape = Landscape(keys={"order": KeyType(transaction=True)})
+    site = Site(tmp_path, NAMED, privacy=privacy_of(landscape, KeyRing.read({}), {"who": "remove"}))
+    with (tmp_path / "logs" / "app.log").open("a") as stream:
+        for number in range(1, 11):
+            who = "alice" if number == 4 else None
+            record = {"at": START + number, "order": str(number), "ref": f"r-{who or number}", "who": who}
+            stream.write(json.dumps(record) + "\n")
+    collecting = site.begin()
+    with pytest.raises(Invalid, match="takes a key"):
+        Runner([collecting], lambda _: False).run()
+    assert (site.orders(), positions(site), site.goodbyes) == (["1", "2", "3"], {}, [])
+    site.collecting = None
+    keys = KeyRing.read({"LASTSEEN_PII_KEY": "k1:0123456789abcdef"})
+    site.begin(privacy=privacy_of(landscape, keys, {"who": "remove"}))
+    site.steps(3)
+    assert len(site.orders()) == 10
+
+
+def test_what_was_received_and_not_sent_is_refused_when_it_stops(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Collecting.stop` takes in what an input still holds, and must not wait for what is never worked on."""
+    write(site, 1, 2)
+    collecting = site.begin()
+    monkeypatch.setattr(collecting._reader, "read", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        site.steps(1)
+    answers: list[Any] = []
+    last = [Parcel("", [], "received", settle=answers.append)]
+    monkeypatch.setattr(collecting._live, "last", lambda: last, raising=False)
+    site.stop()
+    assert [type(answer) for answer in answers] == [Unavailable]
