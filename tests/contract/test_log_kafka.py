@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from pipeline.errors import Invalid, Unavailable
 from pipeline.log import Log, PositionLost, open_log
@@ -105,6 +105,87 @@ def test_a_record_that_is_never_told_of_is_not_waited_for(sink: KafkaSink, monke
     assert forgotten.error is not None
     assert sink.produce([event("order:1", b"again", 0)])
     assert sink.poll() == 0
+
+
+def test_one_that_gives_up_again_and_again_is_replaced_once_in_a_while(
+    sink: KafkaSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once where it has had an answer since it was made; otherwise each record would cost a connection."""
+    made: list[object] = []
+    real = sink._connected
+
+    def connected() -> object:
+        made.append(real())
+        return made[-1]
+
+    monkeypatch.setattr(sink, "_connected", connected)
+
+    def give_up() -> int:
+        sink._producer._transaction_manager.transition_to_fatal_error(KafkaError("unknown reasons"))
+        sink._renew()
+        return len(made)
+
+    assert give_up() == 1
+    sink.produce([event("order:1", b"an answer", 0)])
+    assert [give_up() for _ in range(3)] == [2, 2, 2]
+
+
+def limit(log: Log, size: int) -> None:
+    """Bytes that a batch of events may have."""
+    assert isinstance(log, KafkaLog)
+    setting = {"max.message.bytes": str(size)}
+    name = log._address.prefix + EVENTS
+    resource = ConfigResource(ConfigResourceType.TOPIC, name, setting)  # type: ignore[no-untyped-call]
+    log._topics._admin().alter_configs([resource])
+    until(lambda: log._topics._configs(EVENTS)["max.message.bytes"] == str(size))
+
+
+def refused(sink: KafkaSink, size: int, beside: Callable[[], object]) -> Exception | None:
+    """What becomes of a record that is sent until it is clear, and ``beside`` done meanwhile."""
+    large = Pending()
+    large.error = Unavailable("not sent yet")
+    while isinstance(large.error, Unavailable):
+        large = sink.send(event("order:1", b"x" * size, 0))
+        until(lambda one=large: (beside(), sink.poll(), one.done)[2])  # type: ignore[misc]
+    return large.error
+
+
+def test_a_record_that_the_broker_finds_too_large_takes_no_other_with_it(kafka: str) -> None:
+    """kafka-python gives up everything for it, until it is replaced; and the next one comes a moment later."""
+    with contextlib.closing(open_log(kafka)) as log:
+        log.create(PARTITIONS)
+        limit(log, 50_000)
+        with contextlib.closing(log.producer()) as sink:
+            assert isinstance(sink, KafkaSink)
+            others: list[Pending] = []
+            for _ in range(3):
+                error = refused(sink, 100_000, lambda: others.append(sink.send(event("order:2", b"small", 1))))
+                assert isinstance(error, ValueError)
+                until(lambda: not sink.poll())
+                assert sink.produce([event("order:2", b"small", 1)])
+            assert {type(one.error) for one in others} <= {type(None), Unavailable}
+
+
+def test_of_a_batch_that_is_too_large_the_record_is_refused_that_is(kafka: str) -> None:
+    """What is too large together is split, and arrives."""
+    with contextlib.closing(open_log(kafka)) as log:
+        log.create(PARTITIONS)
+        limit(log, 50_000)
+        with contextlib.closing(log.producer()) as sink:
+            assert isinstance(sink, KafkaSink)
+            sink.produce([event("order:1", b"x" * 30_000, 0) for _ in range(5)])
+            around = [sink.send(event("order:1", b"x" * 30_000, 0)) for _ in range(2)]
+            assert isinstance(refused(sink, 90_000, lambda: None), ValueError)
+            assert not any(isinstance(one.error, ValueError) for one in around)
+
+
+def test_nobody_is_blamed_while_a_record_is_being_handed_over(sink: KafkaSink) -> None:
+    """It may be the large one, refused before we could ask to be told."""
+    error = MessageSizeTooLargeError()
+    for handing in (True, False):
+        sink._handing = handing
+        sink._failed(Pending(), 100, error)
+    assert [type(outcome) for _, outcome in sink._outcomes] == [Unavailable, Unavailable]
 
 
 class Without(deque[Any]):

@@ -33,7 +33,9 @@ SILENT = 75.0
 """Seconds after which a producer is not waited for that has not said what became of a record, or has brought none through: more
 than it may take to give one up (``delivery_timeout_ms`` and a request's own)."""
 ANEW_EVERY = 30.0
-"""Seconds between attempts to replace one; each may take ``bootstrap_timeout_ms``."""
+"""Seconds between attempts to replace one; each may take ``bootstrap_timeout_ms``. One that has had an answer since it was made is
+replaced at once."""
+TOO_LARGE = kafka_errors.MessageSizeTooLargeError | kafka_errors.RecordListTooLargeError
 
 PRODUCER = {
     "acks": "all",
@@ -63,6 +65,8 @@ class KafkaSink:
         self._news = threading.Event()
         self._waiting_since: float | None = None
         self._tried = -ANEW_EVERY
+        self._too_large: Exception | None = None
+        self._handing = False
         require_topics(self._address)
         self._producer = self._connected()
 
@@ -96,6 +100,7 @@ class KafkaSink:
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
         self._renew()
+        self._handing = True
         try:
             future = self._producer.send(
                 self._topics[record.topic],
@@ -104,12 +109,14 @@ class KafkaSink:
                 headers=list(record.headers),
                 partition=partition,
             )
+            self._underway[pending] = (size, time.monotonic())
+            self._underway_bytes += size
+            future.add_callback(self._acknowledged, pending, record.topic)
+            future.add_errback(self._failed, pending, size)
         except kafka_errors.KafkaError as error:
             raise unavailable(self.name, error) from error
-        self._underway[pending] = (size, time.monotonic())
-        self._underway_bytes += size
-        future.add_callback(self._acknowledged, pending, record.topic)
-        future.add_errback(self._failed, pending, size)
+        finally:
+            self._handing = False
         return pending
 
     def _make_room(self, size: int) -> None:
@@ -132,11 +139,17 @@ class KafkaSink:
         self._news.set()
 
     def _failed(self, pending: Pending, size: int, error: Exception) -> None:
-        """On kafka-python's thread."""
-        if isinstance(error, kafka_errors.MessageSizeTooLargeError | kafka_errors.RecordListTooLargeError):
-            outcome: Exception = ValueError(f"{self.name}: the broker takes no record of {size} bytes")
-        else:
-            outcome = unavailable(self.name, error)
+        """On kafka-python's thread.
+
+        A record that the broker finds too large is split off from its batch, fails alone, and its error, the very same object, is
+        what kafka-python then gives up all others with, those that are sent afterwards too: the first that has it is the large one.
+        While a record is handed over that one may be it, and not have been told of yet: none is blamed, and all are sent again.
+        """
+        outcome: Exception = unavailable(self.name, error)
+        if isinstance(error, TOO_LARGE) and error is not self._too_large:
+            self._too_large = error
+            if not self._handing:
+                outcome = ValueError(f"{self.name}: the broker takes no record of {size} bytes")
         self._outcomes.append((pending, outcome))
         self._news.set()
 
@@ -200,6 +213,7 @@ class KafkaSink:
                 self._underway_bytes -= sent[0]
                 if not isinstance(outcome, Unavailable):
                     self._waiting_since = time.monotonic() if self._underway else None
+                    self._tried = -ANEW_EVERY
                 pending.settle(outcome)
 
     def flush(self, timeout: float = 30.0) -> None:
