@@ -26,7 +26,7 @@ from tests.kafka_broker import PASSWORD, USER, Broker
 from tracer.record import CONTROL, EVENTS, Record
 from tracer.sinks import open_sink
 from tracer.sinks.contract import Pending
-from tracer.sinks.kafka import KafkaSink
+from tracer.sinks.kafka import ANEW_EVERY, KafkaSink
 from tracer.sinks.kafka_config import Secret, read_address
 from tracer.sinks.kafka_topics import TIMESTAMPS
 
@@ -130,6 +130,20 @@ def test_one_that_gives_up_again_and_again_is_replaced_once_in_a_while(
     assert [give_up() for _ in range(3)] == [2, 2, 2]
 
 
+def test_what_is_given_back_is_given_back_from_the_last(sink: KafkaSink) -> None:
+    back: list[bytes] = []
+    sink._producer._transaction_manager.transition_to_fatal_error(KafkaError("unknown reasons"))
+    sink._tried = time.monotonic()
+    for number in range(50):
+        value = b"%d" % number
+        sink.send(event("order:1", value, 0), on_error=lambda _, value=value: back.append(value))  # type: ignore[misc]
+    time.sleep(0.5)
+    sink._tried = -ANEW_EVERY
+    assert sink.poll() == 0
+    assert back == sorted(back, key=int, reverse=True)
+    assert len(back) == 50
+
+
 def limit(log: Log, size: int) -> None:
     """Bytes that a batch of events may have."""
     assert isinstance(log, KafkaLog)
@@ -186,6 +200,18 @@ def test_nobody_is_blamed_while_a_record_is_being_handed_over(sink: KafkaSink) -
         sink._handing = handing
         sink._failed(Pending(), 100, error)
     assert [type(outcome) for _, outcome in sink._outcomes] == [Unavailable, Unavailable]
+
+
+def test_closing_replaces_no_producer(sink: KafkaSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would close the fresh one. What nobody told of is reported all the same."""
+    forgotten = sink.send(event("order:1", b"forgotten", 0))
+    monkeypatch.setattr(sink, "_outcomes", Without(forgotten))
+    monkeypatch.setattr("tracer.sinks.kafka.SILENT", -1.0)
+    made: list[int] = []
+    monkeypatch.setattr(sink, "_connected", lambda: made.append(1))
+    sink.close()
+    assert isinstance(forgotten.error, Unavailable)
+    assert not made
 
 
 class Without(deque[Any]):

@@ -66,7 +66,7 @@ class KafkaSink:
         self._waiting_since: float | None = None
         self._tried = -ANEW_EVERY
         self._too_large: Exception | None = None
-        self._handing = False
+        self._handing = self._closed = False
         require_topics(self._address)
         self._producer = self._connected()
 
@@ -155,6 +155,8 @@ class KafkaSink:
 
     def _renew(self) -> None:
         """Replace a producer of which nothing more is to be expected. Nothing is done while no broker is there to connect to."""
+        if self._closed:
+            return
         now = time.monotonic()
         self._ask_for_an_id()
         gave_up = self._producer._transaction_manager.has_fatal_error()
@@ -174,9 +176,12 @@ class KafkaSink:
         why = Unavailable(
             f"{self.name}: its client {'gave up' if gave_up else 'brought nothing through any more'} and was replaced"
         )
+        log.warning("%s; records to send again: %d", why, len(self._underway))
+        self._give_back(why)
+
+    def _give_back(self, why: Unavailable) -> None:
         owed, self._underway, self._underway_bytes = list(self._underway), {}, 0
-        log.warning("%s; records to send again: %d", why, len(owed))
-        for pending in owed:
+        for pending in reversed(owed):
             pending.settle(why)
 
     def _ask_for_an_id(self) -> None:
@@ -206,14 +211,22 @@ class KafkaSink:
 
     def _take_outcomes(self) -> None:
         """Those of a producer that was replaced are of nothing that is under way."""
-        while self._outcomes:
-            pending, outcome = self._outcomes.popleft()
-            sent = self._underway.pop(pending, None)
-            if sent is not None:
-                self._underway_bytes -= sent[0]
-                if not isinstance(outcome, Unavailable):
-                    self._waiting_since = time.monotonic() if self._underway else None
-                    self._tried = -ANEW_EVERY
+        back: list[tuple[float, Pending, Unavailable]] = []
+        try:
+            while self._outcomes:
+                pending, outcome = self._outcomes.popleft()
+                size, handed = self._underway.pop(pending, (0, None))
+                self._underway_bytes -= size
+                if handed is None:
+                    continue
+                if isinstance(outcome, Unavailable):
+                    back.append((handed, pending, outcome))
+                    continue
+                self._waiting_since = time.monotonic() if self._underway else None
+                self._tried = -ANEW_EVERY
+                pending.settle(outcome)
+        finally:
+            for _, pending, outcome in sorted(back, key=lambda one: one[0], reverse=True):
                 pending.settle(outcome)
 
     def flush(self, timeout: float = 30.0) -> None:
@@ -242,6 +255,7 @@ class KafkaSink:
         self._let_go(self._producer)
 
     def close(self) -> None:
+        self._closed = True
         try:
             self._producer.close(timeout=5)
         except kafka_errors.KafkaTimeoutError:
@@ -249,4 +263,5 @@ class KafkaSink:
             self._producer._sender.force_close()
             self._producer._sender.join(5)
             self._producer.close(timeout=0)
-        self.poll()
+        self._take_outcomes()
+        self._give_back(Unavailable(f"{self.name}: closed before the acknowledgement"))
