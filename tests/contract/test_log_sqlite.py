@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -17,7 +18,8 @@ from pipeline.log import Assigned, Fenced, PositionLost, Revoked, open_log
 from pipeline.log.sqlite import COMPACTION_LAG, SqliteLog
 from pipeline.log.sqlite_lease import LEASE
 from tests.contract.test_log import PARTITIONS, Reader, event, until
-from tracer.record import CONTROL, EVENTS, Record
+from tracer.emitter import Emitter, Limits
+from tracer.record import CONTROL, EVENTS, Ack, Record
 from tracer.sinks.sqlite import SqliteSink
 from tracer.sinks.sqlite_file import path_of, synchronous_of
 
@@ -185,6 +187,24 @@ def test_addresses(url: str, path: str) -> None:
     for bad in ("sqlite://", "sqlite:///", "sqlite://host/a.db", "memory://", "redis://a/", "orders", ""):
         with pytest.raises(Invalid):
             open_log(bad)
+
+
+def test_what_could_not_be_written_is_sent_again_in_order(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> list[Ack]:
+        raise Unavailable("the disk is full")
+
+    sink = log.producer()
+    emitter = Emitter(sink, "shop-1", START, ["shop"], lambda: START, limits=Limits(batch_events=1))
+    monkeypatch.setattr(sink, "_append", full)
+    for number in range(5):
+        emitter.emit({"id": str(number), "system": "shop", "step": "placed", "time": START, "keys": {"order": "1"}})
+    emitter.tick()
+    monkeypatch.undo()
+    emitter.flush()
+    reader = Reader(log.consumer())
+    reader.until(lambda: reader.count() == 5)
+    assert [json.loads(value)["seq"] for value in reader.values()] == [1, 2, 3, 4, 5]
+    reader.consumer.close()
 
 
 # The lease

@@ -7,6 +7,8 @@ Laws, held by one suite for every adapter:
 - Within a partition, records land in the order in which they were handed over, retries included.
 - A record is either acknowledged, or its error is reported; never both, never neither. After an error it may still
   have landed: whoever retries may double it, and readers tell by event id.
+- Of several that became unavailable, the last that was handed over is reported first: put back in front of what waits, one by
+  one, they stand in order again.
 - Callbacks run on the caller's thread, inside a method of the sink, never on one of the client's own threads: neither
   the emitter nor the worker needs a lock.
 """

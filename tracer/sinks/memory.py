@@ -130,4 +130,4 @@ class MemorySink:
     def close(self) -> None:
         self.poll()
         while self._held:
-            self._held.popleft()[0].settle(Unavailable("closed before the acknowledgement"))
+            self._held.pop()[0].settle(Unavailable("closed before the acknowledgement"))

@@ -68,14 +68,15 @@ class SqliteSink:
         batch, self._queue = self._queue, []
         if not batch:
             return 0
-        outcomes: Sequence[Ack | Exception]
         try:
             with errors_of(self.path), transaction(self._db):
-                outcomes = self._append(batch)
+                acks = self._append(batch)
         except Unavailable as error:
-            outcomes = [error] * len(batch)
-        for (pending, _, _), outcome in zip(batch, outcomes, strict=True):
-            pending.settle(outcome)
+            for pending, _, _ in reversed(batch):
+                pending.settle(error)
+        else:
+            for (pending, _, _), ack in zip(batch, acks, strict=True):
+                pending.settle(ack)
         return len(self._queue)
 
     def _append(self, batch: list[tuple[Pending, Record, int]]) -> list[Ack]:
