@@ -98,16 +98,31 @@ def audit(store: Reader, begin: int = 0, end: int = 0, source: str = "") -> Audi
     rows = {(row.source, row.epoch): row for row in store.sources()}
     seen = _look(store, source)
     unnumbered = store.unnumbered(source, begin, end)
-    keys = {key for key in (*rows, *seen, *unnumbered) if source in ("", key[0])}
+    # Whether a source numbers its events is no matter of the period.
+    bare = store.unnumbered(source) if begin or end else unnumbered
+    keys = {key for key in (*rows, *seen, *bare) if source in ("", key[0])}
     if source and not keys:
         raise Invalid(f"no source {source[:60]!r}; there are {', '.join(sorted({name for name, _ in rows})) or 'none'}")
-    wanted = sorted(key for key in keys if _alive(rows.get(key), key, begin, end) or any(unnumbered.get(key, (0,))))
-    made = [_weigh(rows.get(key), key, seen.get(key, {}), unnumbered.get(key, (0, 0))) for key in wanted]
+    ends = _ends(store, {key: found for key, found in seen.items() if key not in rows}) if begin else {}
+    wanted = sorted(
+        key
+        for key in keys
+        if any(unnumbered.get(key, (0,)))
+        or ((key in rows or key in seen) and _alive(rows.get(key), key, begin, end, ends.get(key, key[1])))
+    )
+
+    def weighed() -> list[tuple[Balance, list[Range]]]:
+        return [
+            _weigh(rows.get(key), key, seen.get(key, {}), unnumbered.get(key, (0, 0)), bare=any(bare.get(key, (0,))))
+            for key in wanted
+        ]
+
+    made = weighed()
     if any(left for _, left in made):
         # A row on its way from one table to another may be in neither when both are read. Missing is what two looks miss.
         again = _look(store, source)
         seen = {key: _both(seen.get(key, {}), again.get(key, {})) for key in {*seen, *again}}
-        made = [_weigh(rows.get(key), key, seen.get(key, {}), unnumbered.get(key, (0, 0))) for key in wanted]
+        made = weighed()
     balances = _dated(store, made, seen)
     return Audit(
         begin, end, tuple(sorted(balances, key=lambda one: (_ORDER.index(one.result), one.source, -one.epoch)))
@@ -125,23 +140,38 @@ def _both(one: Seen, other: Seen) -> dict[str, list[Range]]:
     return {how: union(one.get(how, ()), other.get(how, ())) for how in {*one, *other}}
 
 
-def _alive(row: SourceRow | None, key: EpochKey, begin: int, end: int) -> bool:
-    """Whether an epoch was there in the period: from its boot to its last record."""
+def _ends(store: Reader, seen: Mapping[EpochKey, Seen]) -> dict[EpochKey, int]:
+    """When the last numbers of epochs were recorded that nobody says anything of, µs; without those that left no row."""
+    points = [
+        (*key, last)
+        for key, found in seen.items()
+        for how in (STORED, QUARANTINED)
+        for _, last in found.get(how, ())[-MAX_GAPS:]
+    ]
+    ends: dict[EpochKey, int] = {}
+    for (source, epoch, _), at in (store.number_times(points) if points else {}).items():
+        ends[source, epoch] = max(at, ends.get((source, epoch), 0))
+    return ends
+
+
+def _alive(row: SourceRow | None, key: EpochKey, begin: int, end: int, last: int) -> bool:
+    """Whether an epoch was there in the period: from its boot to its last record; to ``last`` (µs) where there is none."""
     start = key[1] if key[1] >= EARLIEST else row.since if row else 0
     if end and start >= end:
         return False
-    return row is None or row.state == "live" or row.last_record_at >= begin
+    return last >= begin if row is None else row.state == "live" or row.last_record_at >= begin
 
 
 def _weigh(
-    row: SourceRow | None, key: EpochKey, seen: Seen, unnumbered: tuple[int, int]
+    row: SourceRow | None, key: EpochKey, seen: Seen, unnumbered: tuple[int, int], *, bare: bool
 ) -> tuple[Balance, list[Range]]:
-    """One epoch's balance, without its gaps; and what is left of its numbers."""
+    """One epoch's balance, without its gaps; and what is left of its numbers. ``bare``: events without a number are there, whenever
+    they were recorded."""
     if row is None:
         result = NOT_VOUCHED if seen else NOT_NUMBERED
         return Balance(*key, result, beyond=_above(seen, 0), unnumbered=unnumbered), []
     said = Balance(*key, BALANCED, row.state, row.systems, row.sent, unnumbered=unnumbered)
-    if not (row.numbered or seen) and any(unnumbered):
+    if not (row.numbered or seen) and bare:
         return replace(said, result=NOT_NUMBERED), []
     told = union(row.shed_ranges)
     left, found = below([(1, row.owed)], row.owed), dict[str, int]()

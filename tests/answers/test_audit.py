@@ -104,11 +104,37 @@ def test_a_source_that_says_how_many_and_of_which_nothing_came() -> None:
     assert (only(store).result, only(store).gaps) == ("missing", (Gap(1, 7),))
 
 
+def test_whether_a_source_numbers_is_no_matter_of_the_period() -> None:
+    """It was there, and sent nothing; what it sent before has no numbers."""
+    store = MemoryStore()
+    (one,) = stored(1, source="old")
+    one.event.seq = 0
+    store.write_events([one._replace(body=wire.encode([one.event]))])
+    store.write_sources([row("old", owed=1, sent=1, last_record_at=T + 9 * HOUR, numbered=False)])
+    for period, there in (({}, 1), ({"begin": T + 5 * HOUR}, 0), ({"begin": T, "end": T + HOUR}, 1)):
+        found = only(store, **period)
+        assert (found.result, found.missing, found.unnumbered) == ("not_numbered", 0, (there, 0))
+
+
 def test_numbers_that_no_marker_vouches_for() -> None:
     """An import that was killed: no hello, no goodbye."""
     store = MemoryStore()
     store.write_events(stored(1, 2, 9))
     assert (only(store).result, only(store).beyond, only(store).missing) == ("not_vouched", 3, 0)
+
+
+def test_what_nobody_vouches_for_was_there_until_its_last_record() -> None:
+    store = MemoryStore()
+    store.write_events(stored(1, 2, 9))
+    store.write_quarantine([QuarantineRow("q", T + HOUR, "shop-1", T, "bad", "", b"", numbers=(4,))])
+    # Of what is deleted the time is not known: it was there when it began.
+    store.write_accounts([AccountRow("gone", T, 1, 5, "expired", T)])
+    store.write_events(stored(1, source="early"))
+    assert {one.source for one in audit(store, T + HOUR).epochs} == {"shop-1"}
+    assert {one.source for one in audit(store, T).epochs} == {"shop-1", "gone", "early"}
+    assert audit(store, T + HOUR + 1).epochs == ()
+    assert {one.source for one in audit(store).epochs} == {"shop-1", "gone", "early"}
+    assert audit(store, T + HOUR + 1, source="gone").epochs == ()
 
 
 def test_what_was_shed_and_could_not_be_told_is_not_called_missing() -> None:
