@@ -96,11 +96,12 @@ def audit(store: Reader, begin: int = 0, end: int = 0, source: str = "") -> Audi
     that nobody knows, ``Unavailable``."""
     # Sources first: what is stored only grows, so all that a row claims by now is there in what is read after it.
     rows = {(row.source, row.epoch): row for row in store.sources()}
-    seen = _look(store, source)
+    seen, gone = _look(store, source)
     unnumbered = store.unnumbered(source, begin, end)
-    # Whether a source numbers its events is no matter of the period.
-    bare = store.unnumbered(source) if begin or end else unnumbered
-    keys = {key for key in (*rows, *seen, *bare) if source in ("", key[0])}
+    # Whether a source numbers its events is no matter of the period, nor of what is deleted by now.
+    there = store.unnumbered(source) if begin or end else unnumbered
+    bare = {*gone, *(key for key, counts in there.items() if any(counts))}
+    keys = {key for key in (*rows, *seen, *there) if source in ("", key[0])}
     if source and not keys:
         raise Invalid(f"no source {source[:60]!r}; there are {', '.join(sorted({name for name, _ in rows})) or 'none'}")
     ends = _ends(store, {key: found for key, found in seen.items() if key not in rows}) if begin else {}
@@ -113,14 +114,15 @@ def audit(store: Reader, begin: int = 0, end: int = 0, source: str = "") -> Audi
 
     def weighed() -> list[tuple[Balance, list[Range]]]:
         return [
-            _weigh(rows.get(key), key, seen.get(key, {}), unnumbered.get(key, (0, 0)), bare=any(bare.get(key, (0,))))
+            _weigh(rows.get(key), key, seen.get(key, {}), unnumbered.get(key, (0, 0)), bare=key in bare)
             for key in wanted
         ]
 
     made = weighed()
     if any(left for _, left in made):
         # A row on its way from one table to another may be in neither when both are read. Missing is what two looks miss.
-        again = _look(store, source)
+        again, gone = _look(store, source)
+        bare |= gone
         seen = {key: _both(seen.get(key, {}), again.get(key, {})) for key in {*seen, *again}}
         made = weighed()
     balances = _dated(store, made, seen)
@@ -129,11 +131,17 @@ def audit(store: Reader, begin: int = 0, end: int = 0, source: str = "") -> Audi
     )
 
 
-def _look(store: Reader, source: str) -> dict[EpochKey, dict[str, list[Range]]]:
+def _look(store: Reader, source: str) -> tuple[dict[EpochKey, dict[str, list[Range]]], set[EpochKey]]:
+    """Numbers that are there, by how; and the epochs of which events without a number were deleted."""
     found: dict[EpochKey, dict[str, list[Range]]] = {}
+    bare: set[EpochKey] = set()
     for row in store.numbers(source):
-        found.setdefault((row.source, row.epoch), {}).setdefault(row.how, []).append((row.first, row.last))
-    return found
+        key = (row.source, row.epoch)
+        if not row.first:
+            bare.add(key)
+        if row.last:
+            found.setdefault(key, {}).setdefault(row.how, []).append((max(row.first, 1), row.last))
+    return found, bare
 
 
 def _both(one: Seen, other: Seen) -> dict[str, list[Range]]:
@@ -166,7 +174,7 @@ def _weigh(
     row: SourceRow | None, key: EpochKey, seen: Seen, unnumbered: tuple[int, int], *, bare: bool
 ) -> tuple[Balance, list[Range]]:
     """One epoch's balance, without its gaps; and what is left of its numbers. ``bare``: events without a number are there, whenever
-    they were recorded."""
+    they were recorded, or were."""
     if row is None:
         result = NOT_VOUCHED if seen else NOT_NUMBERED
         return Balance(*key, result, beyond=_above(seen, 0), unnumbered=unnumbered), []

@@ -10,7 +10,8 @@ EXPIRED, FORGOTTEN, REPEATED = "expired", "forgotten", "repeated"
 
 
 class AccountRow(NamedTuple):
-    """Running numbers ``first`` to ``last`` (included) whose event is in no table (any more), and why.
+    """Running numbers ``first`` to ``last`` (included) whose event is in no table (any more), and why; 0 stands for events without
+    a number, however many.
 
     ``how``: ``expired`` or ``forgotten``: its rows were deleted; ``repeated``: the same observation is stored under another number.
     ``at``: µs. Rows may overlap, and come again.
@@ -26,7 +27,7 @@ class AccountRow(NamedTuple):
 
 class NumberRange(NamedTuple):
     """Running numbers ``first`` to ``last`` (included) of an epoch, all of them found. ``how``: stored (as an event, or kept under
-    an alias), quarantined (now or once), or what ``AccountRow`` says."""
+    an alias), quarantined (now or once), or what ``AccountRow`` says, 0 included."""
 
     source: str
     epoch: int

@@ -45,7 +45,7 @@ class Erasing(Protocol):
         ...
 
     def numbers_of(self, transactions: Sequence[Transaction]) -> list[tuple[str, int, int]]:
-        """(source, epoch, running number) of every event row of theirs that has one, in order, each once."""
+        """(source, epoch, running number) of every event row of theirs, 0 where it has none, in order, each once."""
         ...
 
     def row_counts(self, transactions: Sequence[Transaction]) -> Mapping[str, int]:

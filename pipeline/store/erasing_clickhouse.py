@@ -19,7 +19,7 @@ _OF = "key_type = {key_type:String} AND transaction_id IN {ids:Array(String)}"
 _OF_KEYS = "transaction_type = {key_type:String} AND transaction_id IN {ids:Array(String)}"
 _TOMBSTONES = f"""SELECT {tables.TOMBSTONES.select} FROM (SELECT {tables.TOMBSTONES.select} FROM tombstones FINAL)
 WHERE kind IN {{kinds:Array(String)}}"""
-_NUMBERS = f"SELECT DISTINCT toString(source), epoch, seq FROM events WHERE {_OF} AND seq > 0"
+_NUMBERS = f"SELECT DISTINCT toString(source), epoch, seq FROM events WHERE {_OF}"
 _LINKS_TO = f"""SELECT {tables.LINKS.select} FROM links WHERE {_OF} ORDER BY version DESC, state DESC, shared DESC
 LIMIT 1 BY alias_type, alias, key_type, transaction_id, `by`, at"""
 _KEY_FROM = """SELECT value FROM keys WHERE value >= {begin:String} AND value < {end:String} AND key_type = {key_type:String}

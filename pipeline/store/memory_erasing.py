@@ -31,7 +31,7 @@ class MemoryErasing(MemoryAccounts, MemoryRetention):
         for transaction in transactions:
             rows: list[Any] = list(self._events.get(transaction, ()))
             found.update((event.source, event.epoch, event.seq) for event in (read_event(*row) for row in rows))
-        return sorted(number for number in found if number[2])
+        return sorted(found)
 
     def row_counts(self, transactions: Sequence[Transaction]) -> Mapping[str, int]:
         wanted = set(transactions)

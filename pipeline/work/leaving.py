@@ -33,11 +33,10 @@ class Leaving:
 
 
 def accounts_of(numbers: Iterable[tuple[str, int, int]], how: str, at: int) -> list[AccountRow]:
-    """Rows for these (source, epoch, running number), in ranges; 0 is no number."""
+    """Rows for these (source, epoch, running number), in ranges; 0 is no number, and stays behind as well."""
     by_epoch: dict[tuple[str, int], list[tuple[int, int]]] = {}
     for source, epoch, seq in numbers:
-        if seq:
-            by_epoch.setdefault((source, epoch), []).append((seq, seq))
+        by_epoch.setdefault((source, epoch), []).append((seq, seq))
     return [AccountRow(*key, first, last, how, at) for key, own in by_epoch.items() for first, last in union(own)]
 
 

@@ -116,6 +116,16 @@ def test_whether_a_source_numbers_is_no_matter_of_the_period() -> None:
         assert (found.result, found.missing, found.unnumbered) == ("not_numbered", 0, (there, 0))
 
 
+def test_whether_a_source_numbers_is_known_of_what_is_deleted() -> None:
+    store = MemoryStore()
+    store.write_accounts([AccountRow("old", T, 0, 0, "expired", T), AccountRow("shop-1", T, 0, 2, "expired", T)])
+    store.write_accounts([AccountRow("", 0, 0, 0, "forgotten", T)])
+    store.write_sources([row("old", owed=7, sent=7, numbered=False), row(owed=3, sent=3)])
+    first, second = audit(store).epochs
+    assert (first.source, first.missing, first.found["expired"]) == ("shop-1", 1, 2)
+    assert (second.source, second.result, second.missing, second.beyond) == ("old", "not_numbered", 0, 0)
+
+
 def test_numbers_that_no_marker_vouches_for() -> None:
     """An import that was killed: no hello, no goodbye."""
     store = MemoryStore()

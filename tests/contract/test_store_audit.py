@@ -61,6 +61,13 @@ def test_copies_count_once(store: Store) -> None:
     assert found(store) == [("stored", 1, 1)]
 
 
+def test_zero_stands_for_events_without_a_number_that_are_gone(store: Store) -> None:
+    store.write_events([numbered(2)])
+    store.write_accounts([account(0, 0), account(1, 3, "repeated"), account(0, 0, source="shop-2")])
+    assert found(store, source="shop-1") == [("expired", 0, 0), ("repeated", 1, 3), ("stored", 2, 2)]
+    assert found(store, source="shop-2") == [("expired", 0, 0)]
+
+
 def test_what_is_kept_under_an_alias_is_stored(store: Store) -> None:
     store.write_events([numbered(1), numbered(4)])
     store.write_parked([parked(numbered(2)), parked(numbered(3))])

@@ -52,8 +52,8 @@ def test_running_numbers_of_a_transaction_once_each(store: Store) -> None:  # no
         [event("a", seq=4), event("b", seq=5), event("b", seq=5, recorded_at=T + 9), event("c", seq=0, source="")]
     )
     store.write_events([event("x", order="2", seq=6)])
-    assert store.numbers_of([ONE]) == [("shop-1", 7, 4), ("shop-1", 7, 5)]
-    assert store.numbers_of([ONE, OTHER]) == [("shop-1", 7, 4), ("shop-1", 7, 5), ("shop-1", 7, 6)]
+    assert store.numbers_of([ONE]) == [("", 7, 0), ("shop-1", 7, 4), ("shop-1", 7, 5)]
+    assert store.numbers_of([ONE, OTHER]) == [("", 7, 0), ("shop-1", 7, 4), ("shop-1", 7, 5), ("shop-1", 7, 6)]
 
 
 def test_rows_of_a_transaction_are_counted_by_table(store: Store) -> None:  # noqa: F811

@@ -108,6 +108,17 @@ def test_the_audit_finds_the_numbers_of_what_went() -> None:
     assert {row.how for row in site.store.numbers("app", 1)} == {"expired", "stored"}
 
 
+def test_of_events_without_a_number_it_is_known_that_they_went() -> None:
+    site = site_of()
+    worker = site.worker()
+    site.send(DONE, source="app", epoch=1)
+    for days in (20, 101):
+        site.hear(START + days * DAY)
+        worker.drain()
+    assert orders(site) == set()
+    assert [tuple(row) for row in site.store.numbers()] == [("app", 1, "expired", 0, 0)]
+
+
 def test_without_a_retention_nothing_goes() -> None:
     site = site_of(retention=None)
     play(site)
