@@ -231,9 +231,10 @@ def _dated(store: Reader, made: Sequence[tuple[Balance, list[Range]]], seen: Map
 
 
 def data(found: Audit) -> dict[str, Any]:
-    """As plain data."""
+    """As plain data. ``balanced``: every boot is, by its result; one of which nothing is settled yet (``pending``) is not, nor one
+    that cannot be balanced. What is certainly gone is ``missing``."""
     return {
-        "from": _time(found.begin), "to": _time(found.end), "balanced": not found.missing, "missing": found.missing,
+        "from": _time(found.begin), "to": _time(found.end), "balanced": found.results <= {BALANCED}, "missing": found.missing,
         "epochs": [
             {
                 **_plain(one), "shed_untold": one.untold,

@@ -96,6 +96,7 @@ def test_a_source_without_numbers_is_never_balanced() -> None:
     store.write_sources([row("old", 5, owed=7, sent=7, numbered=False)])
     one = only(store)
     assert (one.result, one.unnumbered, one.sent, one.missing) == ("not_numbered", (1, 1), 7, 0)
+    assert data(audit(store))["balanced"] is False
 
 
 def test_a_source_that_says_how_many_and_of_which_nothing_came() -> None:
@@ -206,6 +207,17 @@ def test_a_row_on_its_way_to_another_table_is_not_missing() -> None:
     store.write_sources([row(owed=4, sent=4)])
     one = only(store)
     assert [gap[:2] for gap in one.gaps] == [(4, 4)]
+
+
+@pytest.mark.parametrize(("sent", "owed", "balanced"), [(0, 0, True), (2, 2, True), (5, 2, True), (5, 0, False)])
+def test_all_is_balanced_only_where_each_boot_is(sent: int, owed: int, balanced: bool) -> None:
+    store = MemoryStore()
+    assert data(audit(store))["balanced"] is True
+    store.write_sources([row(owed=owed, sent=sent), row("other", owed=1, sent=1)])
+    store.write_events([*stored(1, 2), *stored(1, source="other")] if sent else stored(1, source="other"))
+    assert (data(audit(store))["balanced"], data(audit(store))["missing"]) == (balanced, 0)
+    store.write_events(stored(1, source="import"))
+    assert (data(audit(store))["balanced"], data(audit(store))["missing"]) == (False, 0)
 
 
 def test_what_is_listed_is_bound_and_what_is_counted_is_not() -> None:
