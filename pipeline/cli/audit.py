@@ -68,7 +68,8 @@ def audit(begin: str, end: str, source: str, fail_on: str | None, form: str) -> 
 def _print(found: Audit, clock: Clock, landscape: Landscape) -> None:
     out = console()
     if not found.epochs:
-        out.print(plain("No source has sent anything.", "dim"))
+        within = " in that period" if found.begin or found.end else ""
+        out.print(plain(f"No source has sent anything{within}.", "dim"))
         return
     balanced = [one for one in found.epochs if one.result == BALANCED]
     others = [one for one in found.epochs if one.result != BALANCED]

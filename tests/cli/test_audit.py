@@ -153,6 +153,10 @@ def test_nothing_was_sent(world: World) -> None:
     assert empty.run("audit", "--format", "csv").stdout.startswith("source,epoch,")
 
 
+def test_nothing_was_sent_in_a_period(world: World) -> None:
+    assert "No source has sent anything in that period." in world.run("audit", "--to", "2020-01-01").output
+
+
 def test_names_of_sources_steer_no_terminal(world: World) -> None:
     world.memory.write_sources(
         [SourceRow(HOSTILE, BOOT, (HOSTILE,), HOSTILE, BOOT, BOOT, BOOT, BOOT, SECOND, 0, 5, 0, BOOT, 0, 5)]
