@@ -246,9 +246,13 @@ class Agent:
         return sent
 
     def _drain(self, run: _Run) -> None:
-        """Everything that was queued before we looked at the clock is in the outbox afterwards."""
-        outbox = run.outbox
+        """Everything that was queued before we looked at the clock is in the outbox afterwards; or nothing, while a new epoch is
+        awaited and there is room."""
+        outbox, sender = run.outbox, run.sender
         assert outbox is not None
+        room = 2 * len(run.queue) < self.settings.queue and not run.stopping.is_set()
+        if room and sender is not None and sender.pausing:
+            return
         known = self.settings.clock()
         left = len(run.queue)
         while True:

@@ -45,6 +45,11 @@ def encode_event(event: dict[str, Any]) -> bytes:
     return line
 
 
+def renumbered(line: bytes, number: int) -> bytes:
+    """A line of `encode_event` with another running number."""
+    return _encode({**json.loads(line), "seq": number})
+
+
 class Batch:
     """Lines for one partition.
 

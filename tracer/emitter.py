@@ -6,6 +6,8 @@ Laws (DESIGN.md §4):
   event that is queued, under way, or was given up; nor does it follow a clock that is ahead of an earlier one.
 - What was shed cannot be vouched for, ever: when the log is back, the emitter begins a new epoch, whose ``since`` comes
   after the last event shed. The gap between the epochs is what readers call blind.
+- An epoch begins when all of the one before is acknowledged: the two never overlap. So that a source that always has something
+  under way gets there, what comes meanwhile is not numbered (`Emitter.pausing`), for seconds at most.
 - Everything in a marker is cumulative over the epoch: a marker that got lost is made good by the next.
 - An epoch's hello is acknowledged before its first marker is sent.
 
@@ -19,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tracer.batch import MAX_EVENT_BYTES, Batch, encode_event
+from tracer.batch import MAX_EVENT_BYTES, Batch, encode_event, renumbered
 from tracer.errors import Unavailable
 from tracer.keys import Normalise, normal, route
 from tracer.record import CONTROL, EPOCH, EVENTS, IMPORT, KIND, SOURCE, Ack, Headers, Record, partition_of
@@ -27,6 +29,8 @@ from tracer.shed import Shed
 from tracer.sinks.contract import Sink
 
 SECOND = 1_000_000
+PAUSE = 5 * SECOND
+"""After an acknowledgement that came since something was shed: as long nothing new is numbered, if the next does not come."""
 
 
 class Limits(NamedTuple):
@@ -94,6 +98,7 @@ class Emitter:
         self._now = 0
         self._open: dict[int, Batch] = {}
         self._unplaced: deque[tuple[str, bytes, int, int]] = deque()
+        self._early: list[tuple[str, bytes, int]] = []
         self._waiting: deque[Batch] = deque()
         self._unacked: set[Batch] = set()
         self._queued = self._queued_bytes = 0
@@ -109,6 +114,7 @@ class Emitter:
         self._acked: dict[int, int] = {}
         self._skew: int | None = None
         self._shed_at: int | None = None
+        self._heard_at: int | None = None
         self._hello: str = "due"  # due, sent, acknowledged
         self._marker_pending = False
         self._next_marker = 0
@@ -136,6 +142,13 @@ class Emitter:
             event = {**event, "keys": normal(event.get("keys") or {}, self._normalise)}
         key = route(event.get("keys"), self._types)
         line = encode_event({**event, "seq": self._seq + 1})
+        if self.pausing and not self._block:
+            self._count(len(line) + 1)
+            self._early.append((key, line, self._time()))
+            return
+        if self._early:
+            self._number_early()
+            line = renumbered(line, self._seq + 1)
         full = self._queued >= self._limits.queue_events or self._queued_bytes >= self._limits.queue_bytes
         if full and self._block:
             self.flush()
@@ -144,10 +157,22 @@ class Emitter:
         if full and not self._block:
             self._give_up((self._seq,), now)
             return
-        self._queued += 1
-        self._queued_bytes += len(line) + 1
+        self._count(len(line) + 1)
         self._unplaced.append((key, line, now, self._seq))
         self._place()
+
+    def _count(self, size: int) -> None:
+        self._queued += 1
+        self._queued_bytes += size
+
+    def _number_early(self) -> None:
+        """Number what came while nothing was to be numbered."""
+        early, self._early = self._early, []
+        for key, line, known in early:
+            self._seq += 1
+            numbered = renumbered(line, self._seq)
+            self._queued_bytes += len(numbered) - len(line)
+            self._unplaced.append((key, numbered, known, self._seq))
 
     def set_aside(self, body: bytes, reason: str, key: str = "") -> None:
         """Send bytes that made no event, to be quarantined: they are counted, acknowledged and vouched for as events are.
@@ -171,8 +196,7 @@ class Emitter:
         batch = Batch(partition, placed, self._time(), told)
         self._seq += 1
         batch.add(body[:MAX_EVENT_BYTES], self._seq)
-        self._queued += 1
-        self._queued_bytes += batch.size
+        self._count(batch.size)
         self._unacked.add(batch)
         self._waiting.append(batch)
         self._hand_over()
@@ -217,6 +241,7 @@ class Emitter:
     def _on_ack(self, batch: Batch) -> Callable[[Ack], None]:
         def acknowledged(ack: Ack) -> None:
             self._settle(batch)
+            self._heard_at = self._clock()
             self.sent += len(batch.lines)
             self._acked[ack.partition] = max(self._acked.get(ack.partition, 0), ack.offset + 1)
             self._measure(ack.append_time - batch.handed)
@@ -242,6 +267,8 @@ class Emitter:
         self._skew = difference if self._skew is None else min(self._skew, difference)
 
     def _give_up(self, numbers: Sequence[int], known: int) -> None:
+        if self._shed_at is None:
+            self._heard_at = None
         self.sent += len(numbers)
         self._shed.add(numbers)
         self._shed_at = known if self._shed_at is None else min(self._shed_at, known)
@@ -255,12 +282,14 @@ class Emitter:
         Raises:
             Unavailable: not all was; it stays queued, and is sent again.
         """
+        self._number_early()
         self._place()
         self._hand_over(*self._open.values())
         self.sink.flush(timeout)
         if self._waiting:  # what the sink refused, or gave back meanwhile
             self._hand_over()
             self.sink.flush(timeout)
+        self._heard_at = None  # whoever waited for the log need not pause for it
         if self._unacked or self._unplaced:
             raise Unavailable(f"{self.sink.name}: {self._queued} events are not acknowledged yet")
 
@@ -278,8 +307,19 @@ class Emitter:
 
     @property
     def room(self) -> bool:
-        """Whether another event is taken without waiting for the log, or shedding it."""
+        """Whether another event is taken without waiting for the log, or shedding it; with ``block``, not while `pausing`."""
+        if self._block and self.pausing:
+            return False
         return self._queued < self._limits.queue_events and self._queued_bytes < self._limits.queue_bytes
+
+    @property
+    def pausing(self) -> bool:
+        """Nothing more is to be numbered under this epoch: something was shed, the log is back, and a new one begins when it has
+        acknowledged what is under way. Not where half of the room is taken, nor for long after the last acknowledgement."""
+        if self._shed_at is None or self._heard_at is None or self._waiting or self._hello != "acknowledged":
+            return False
+        half = 2 * self._queued >= self._limits.queue_events or 2 * self._queued_bytes >= self._limits.queue_bytes
+        return not half and 0 <= self._clock() - self._heard_at < PAUSE
 
     @property
     def accounted(self) -> int:
@@ -313,8 +353,11 @@ class Emitter:
         self._now = max(self._now, self._clock() if now is None else now)
         try:
             self.sink.poll()
+            pausing = self.pausing
+            if not pausing:
+                self._number_early()
             self._place()
-            due = [batch for batch in self._open.values() if self._now - batch.known >= self._limits.linger]
+            due = [batch for batch in self._open.values() if pausing or self._now - batch.known >= self._limits.linger]
             self._hand_over(*due)
             if not self._load:
                 self._speak()
@@ -365,6 +408,7 @@ class Emitter:
         if self._seq == told and not (self._unacked or self._unplaced):
             epoch = max(self._time(), self.epoch) + 1  # after all that the old one carried
             self._begin(epoch, epoch)
+            self._number_early()
             self._speak()
 
     def hello(self) -> dict[str, Any]:

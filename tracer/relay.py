@@ -43,19 +43,16 @@ class Relay(Emitter):
             elif entry.reason:
                 self._aside(entry)
             else:
+                self._seq += 1
                 self._count(len(entry.line) + 1)
                 self._unplaced.append((entry.key, entry.line, entry.known, self._seq))
         self._place()
-
-    def _count(self, size: int) -> None:
-        self._seq += 1
-        self._queued += 1
-        self._queued_bytes += size
 
     def _aside(self, entry: Entry) -> None:
         key = entry.key.encode("utf-8", "replace")
         batch = Batch(partition_of(key, self.sink.partitions(EVENTS)), key, entry.known, entry.reason[:1000].encode())
         batch.add(entry.line[:MAX_EVENT_BYTES], entry.number)
+        self._seq += 1
         self._count(batch.size)
         self._unacked.add(batch)
         self._waiting.append(batch)

@@ -81,6 +81,11 @@ class Sender:
     _settled_at: int = 0
     _said: set[str] = field(default_factory=set)
 
+    @property
+    def pausing(self) -> bool:
+        """As `Relay.pausing`, and all that is numbered was taken."""
+        return self.relay is not None and self.relay.pausing and not self._pending and self.outbox.empty
+
     def stop(self, until: float) -> None:
         """Send what there is, until then at most (of the monotonic clock)."""
         self._until = until

@@ -18,6 +18,7 @@ from pipeline.log import LogRecord
 from pipeline.log.memory import MemoryLog
 from schemas.control import Control, Goodbye, Hello, Marker, decode_control
 from schemas.wire import Observed, decode, decompress
+from tests.tracer.support import LateSink
 from tracer.batch import MAX_EVENT_BYTES
 from tracer.emitter import SECOND, Emitter, Limits
 from tracer.record import CONTROL, EVENTS, partition_of
@@ -29,12 +30,13 @@ PARTITIONS = 4
 class World:
     """A log in memory, a clock set by hand, and an emitter."""
 
-    def __init__(self, **options: Any):
+    def __init__(self, late: int | None = None, **options: Any):
+        """``late``: µs after which acknowledgements come; None for at once."""
         self.now = BOOT
         self.lag = 0
         self.log = MemoryLog(PARTITIONS, clock=lambda: self.now + self.lag)
         self.emitter = Emitter(
-            self.log.producer(),
+            self.log.producer() if late is None else LateSink(self.log.broker, late),
             "shop-1",
             BOOT,
             ["shop"],
@@ -339,6 +341,83 @@ def test_what_is_shed_is_counted_and_begins_a_new_epoch() -> None:
     newest = said[-1]
     assert isinstance(newest, Marker)
     assert (newest.epoch, newest.sent, newest.shed, newest.through) == (renewed.epoch, 1, 0, world.now)
+
+
+@pytest.mark.parametrize("rate", [2, 10, 50, 200])
+def test_a_source_that_always_has_something_under_way_begins_its_new_epoch(rate: int) -> None:
+    """I6: acknowledgements come later than the next event."""
+    world = World(late=5_000, limits=Limits(queue_events=50))
+    world.pass_time()
+    world.pass_time()
+    world.log.broker.down = True
+    for _ in range(60):
+        world.emit()
+    world.log.broker.down = False
+    for beat in range(1_000):
+        world.now += 5_000
+        if beat % (200 // rate) == 0:
+            world.emit()
+        if beat % 10 == 0:
+            world.emitter.tick()
+        if world.emitter.epoch != BOOT:
+            break
+    began = world.now
+    assert began < BOOT + 3 * SECOND
+    for _ in range(3):
+        world.emit()
+        world.pass_time(3 * SECOND)
+    last = {marker.epoch: marker for marker in world.markers()}
+    old, new = last[BOOT], world.markers()[-1]
+    assert old.through < BOOT + 3 * SECOND
+    assert new.through >= world.now - 3 * SECOND
+    assert (new.shed, len(world.events())) == (0, world.n - old.shed)
+    assert sorted(event.seq for event in world.events().values() if event.epoch == new.epoch) == list(
+        range(1, world.n - old.sent + 1)
+    )
+
+
+def test_what_came_early_is_numbered_all_the_same_when_the_log_is_away_again() -> None:
+    """Under the old epoch, and kept in order; a pause is short, and takes no room that others need."""
+    world = World(late=5_000, limits=Limits(queue_events=10, linger=0))
+    world.pass_time()
+    world.pass_time()
+    world.log.broker.down = True
+    for _ in range(11):
+        world.emit()
+    world.log.broker.down = False
+    world.pass_time(10_000)
+    assert not world.emitter.pausing, "nothing was acknowledged since"
+    world.pass_time(10_000)
+    world.log.broker.hold_acks = True
+    taken = world.emitter.taken
+    assert world.emitter.pausing
+    world.emit()
+    world.emit()
+    assert world.emitter.taken == taken, "they are not numbered yet"
+    world.pass_time(6 * SECOND)
+    assert (world.emitter.pausing, world.emitter.taken) == (False, taken + 2)
+    world.log.broker.hold_acks = False
+    world.emitter.goodbye()
+    assert len(world.events()) == world.n - 1
+    assert sum(1 for said in world.control() if isinstance(said, Hello)) == 1
+
+
+def test_with_block_there_is_no_room_until_the_new_epoch_has_begun() -> None:
+    """So that a collector, which looks at it, gives the log the time."""
+    world = World(late=5_000, block=True)
+    world.pass_time()
+    world.pass_time()
+    world.emit()
+    world.emitter._give_up((world.emitter.taken + 1,), world.now)
+    world.emitter._seq += 1
+    for _ in range(200):
+        world.pass_time(10_000)
+        if world.emitter.room:
+            world.emit()
+        if world.emitter.epoch != BOOT:
+            break
+    assert world.emitter.epoch != BOOT
+    assert world.emitter.room
 
 
 def test_blocking_raises_instead_of_shedding() -> None:

@@ -27,6 +27,10 @@ STEPS = st.lists(
 )
 
 
+LATE = st.sampled_from([None, 1, SECOND])
+"""Microseconds after which acknowledgements come."""
+
+
 class Witness:
     """Watches an emitter: when each event became known (on a clock that it looks at, and lets not go back), and the log."""
 
@@ -82,9 +86,11 @@ class Witness:
 
 
 @settings(max_examples=400, deadline=None)
-@given(steps=STEPS, queue=st.sampled_from([1, 5, 50]), batch=st.integers(min_value=1, max_value=4))
-def test_through_never_skips_what_was_not_acknowledged(steps: list[object], queue: int, batch: int) -> None:
-    world = World(limits=Limits(queue_events=queue, batch_events=batch, linger=SECOND), every=SECOND)
+@given(steps=STEPS, queue=st.sampled_from([1, 5, 50]), batch=st.integers(min_value=1, max_value=4), late=LATE)
+def test_through_never_skips_what_was_not_acknowledged(
+    steps: list[object], queue: int, batch: int, late: int | None
+) -> None:
+    world = World(late, limits=Limits(queue_events=queue, batch_events=batch, linger=SECOND), every=SECOND)
     witness = Witness(world)
     for step in steps:
         witness.step(step)
@@ -92,10 +98,12 @@ def test_through_never_skips_what_was_not_acknowledged(steps: list[object], queu
 
 
 @settings(max_examples=400, deadline=None)
-@given(steps=STEPS, queue=st.sampled_from([1, 5, 50]), batch=st.integers(min_value=1, max_value=4))
-def test_after_the_outage_everything_is_accounted_for(steps: list[object], queue: int, batch: int) -> None:
+@given(steps=STEPS, queue=st.sampled_from([1, 5, 50]), batch=st.integers(min_value=1, max_value=4), late=LATE)
+def test_after_the_outage_everything_is_accounted_for(
+    steps: list[object], queue: int, batch: int, late: int | None
+) -> None:
     """I1 and law 8: once the log is back, each event is on the log or counted as shed, and through moves on (I6)."""
-    world = World(limits=Limits(queue_events=queue, batch_events=batch, linger=SECOND), every=SECOND)
+    world = World(late, limits=Limits(queue_events=queue, batch_events=batch, linger=SECOND), every=SECOND)
     witness = Witness(world)
     for step in steps:
         witness.step(step)

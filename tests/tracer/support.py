@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,10 @@ from pipeline.log import open_log
 from pipeline.log.memory import MemoryLog
 from schemas.control import Control, Goodbye, Hello, Marker, decode_control
 from schemas.wire import decompress
-from tracer.record import CONTROL, ENCODING, EPOCH, EVENTS, REASON, SEQ, SOURCE, Headers
+from tracer.errors import Unavailable
+from tracer.record import CONTROL, ENCODING, EPOCH, EVENTS, REASON, SEQ, SOURCE, Ack, Headers, Record
 from tracer.reporter import Reporter
+from tracer.sinks.contract import OnAck, OnError, Pending, settled
 from tracer.sinks.memory import MemoryBroker, MemorySink
 from tracer.transaction import Transaction
 
@@ -104,6 +107,46 @@ def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.01)
+
+
+class LateSink(MemorySink):
+    """As Kafka's: outcomes are heard of by `poll`, and not within ``delay`` µs of the broker's clock."""
+
+    def __init__(self, broker: MemoryBroker, delay: int):
+        super().__init__(broker)
+        self._delay = delay
+        self._late: deque[tuple[int, Pending, Ack | Unavailable]] = deque()
+
+    def send(self, record: Record, on_ack: OnAck | None = None, on_error: OnError | None = None) -> Pending:
+        pending = Pending(on_ack, on_error)
+        ack = self.broker.append(record)
+        lost = self.broker.lose_acks and record.topic in self.broker.only
+        outcome = Unavailable("the acknowledgement was lost") if lost else ack
+        self._late.append((self.broker.clock() + self._delay, pending, outcome))
+        return pending
+
+    def _tell(self, until: int) -> int:
+        while self._late and self._late[0][0] <= until and not (self.broker.hold_acks or self.broker.down):
+            _, pending, outcome = self._late.popleft()
+            pending.settle(outcome)
+        return len(self._late)
+
+    def poll(self) -> int:
+        return self._tell(self.broker.clock())
+
+    def flush(self, timeout: float = 30.0) -> None:
+        if self._tell(2**62):
+            raise Unavailable("acknowledgements are held back")
+
+    def produce(self, records: Sequence[Record], timeout: float = 30.0) -> list[Ack]:
+        pendings = self.send_many(records)
+        with contextlib.suppress(Unavailable):
+            self.flush(timeout)
+        return settled(pendings, self.name)
+
+    def close(self) -> None:
+        while self._late:
+            self._late.popleft()[1].settle(Unavailable("closed before the acknowledgement"))
 
 
 class Shop:

@@ -14,10 +14,11 @@ import pytest
 import tracer.agent
 import tracer.sender
 from schemas.control import Goodbye, Hello
-from tests.tracer.support import Read, read_memory, until
+from tests.tracer.support import LateSink, Read, read_memory, until
 from tracer.agent import Agent, Settings
 from tracer.errors import Unavailable
-from tracer.outbox import Handed
+from tracer.outbox import Handed, Outbox
+from tracer.sender import Identity, Sender
 from tracer.sinks.memory import MemoryBroker, MemorySink
 
 
@@ -193,6 +194,42 @@ def test_a_full_queue_sheds_counts_and_begins_a_new_epoch(monkeypatch: pytest.Mo
     assert last.shed == sum(end - begin + 1 for begin, end in last.shed_ranges)
     (goodbye,) = found.of(Goodbye)
     assert (goodbye.epoch, goodbye.shed, goodbye.sent) == (second.epoch, 0, 7)
+
+
+@pytest.mark.parametrize("rate", [10, 50, 200])
+def test_a_source_that_always_has_something_under_way_begins_its_new_epoch(rate: int) -> None:
+    """I6: acknowledgements come later than the next event. Without threads, beat by beat on a clock set by hand."""
+    now = boot = 1_750_000_000_000_000
+    broker = MemoryBroker(12, clock=lambda: now)
+    agent = Agent(Settings("shop-1", ("shop",), lambda: LateSink(broker, 5_000), clock=lambda: now))
+    run = agent._run
+    run.started = True
+    run.outbox = Outbox(boot)
+    run.sender = Sender(Identity("shop-1", boot, ("shop",)), agent.settings.open_sink, run.outbox, lambda: now)
+    reported = 0
+    for beat in range(1, 1_001):
+        now += 5_000
+        if beat % (200 // rate) == 0:
+            reported += 1
+            agent.hand_over(
+                Handed(
+                    f"order:{reported}",
+                    b'{"id":"%d","system":"shop","step":"placed","time":%d,"keys":{"order":"1"}' % (reported, now),
+                )
+            )
+        if beat == 200:
+            next(run.dropped)
+        if beat % 10 == 0:
+            agent._drain(run)
+        if beat % 10 == 3:
+            run.sender._turn()
+    found = read_memory(broker)
+    first, second = found.of(Hello)
+    last = found.last()
+    assert second.since < boot + 2 * 1_000_000
+    assert last["shop-1", first.epoch].through < second.since < last["shop-1", second.epoch].through
+    assert last["shop-1", first.epoch].shed == 1
+    assert {event["id"] for event in found.events} >= {str(number) for number in range(1, reported - rate)}
 
 
 def test_without_a_spool_memory_is_bounded_while_the_log_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
