@@ -177,7 +177,7 @@ class ControlFold:
         for partition, offset_after in record.acked.items():
             epoch.acked[partition] = max(offset_after, epoch.acked.get(partition, 0))
         epoch.goodbye = record.state if isinstance(record, Goodbye) else ""
-        epoch.goodbye_settled = False
+        epoch.goodbye_settled, epoch.goodbye_at = False, self.now
         accounted = record.sent if record.accounted is None else record.accounted
         epoch.add(Mark(record.through, dict(epoch.acked), isinstance(record, Goodbye), accounted))
         self._unsettled[epoch.source, epoch.epoch] = None
@@ -317,6 +317,7 @@ class ControlFold:
         for epoch in epochs:
             missing.extend(epoch.trust.deaf)
             missing.extend(epoch.late(self.landscape.grace))
+            missing.extend(epoch.cut())
             if epoch.trust.since is not None:
                 end = FOREVER if epoch.ended_by is None else epoch.ended_since
                 missing.append((min(epoch.vouched(), epoch.trust.since), end))

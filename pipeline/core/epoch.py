@@ -57,7 +57,8 @@ class Epoch:
     renewal. ``expired_at``: when its lease ended; ``ended_by``: a new epoch of its name; ``gone_at``, and ``gone_told`` where a
     record says so. ``shed`` is counted only: ``through`` never skips what was not sent; which they were is in ``shed_ranges``.
     ``owed``: every running number up to it must be found by the audit, as the last settled marker has it; ``numbered``: the
-    source says so itself. ``back_from``: what it had vouched for when it came back after a goodbye.
+    source says so itself. ``goodbye_at``: control time of its goodbye. ``back_from``: what it had vouched for when it came back
+    after one.
     """
 
     source: str
@@ -83,6 +84,7 @@ class Epoch:
     targets: Offsets = field(default_factory=dict)
     goodbye: str = ""
     goodbye_settled: bool = False
+    goodbye_at: int = NEVER
     expired_at: int | None = None
     ended_by: Epoch | None = None
     gone_at: int | None = None
@@ -189,10 +191,18 @@ class Epoch:
         begin = self.log_time(self.boot) if self.back_from is None else self.back_from
         return [(begin, self.hello_at)] if self.hello_at - begin > grace else []
 
+    def cut(self) -> list[Interval]:
+        """A goodbye does not vouch for what was shed: that became known after its ``through`` and before it was said, which by the
+        source's clock was ``skew`` earlier. (What an import could not send may have happened at any time.)"""
+        of_import = self.goodbye == "closed" and self.since < self.boot
+        if not (self.goodbye and self.shed) or of_import:
+            return []
+        return [(self.vouched(), self.goodbye_at - (self.skew or 0) + self.correction)]
+
     def blind(self, grace: int) -> tuple[Interval, ...]:
         """When it was not heard itself, in the log's time. One that is gone is awaited no more. (In what follows for its systems
         others have a part: `ControlFold.hearing`.)"""
-        found = [*self.trust.deaf, *self.late(grace)]
+        found = [*self.trust.deaf, *self.late(grace), *self.cut()]
         if self.trust.since is not None:
             found.append((min(self.vouched(), self.trust.since), self.ended_since))
         elif not (self.live or self.goodbye or self.begins):

@@ -13,10 +13,12 @@ import pytest
 
 import schemas.wire
 import tracer.record
+from pipeline.core.control import ControlFold
 from pipeline.errors import Unavailable
 from pipeline.log import LogRecord
 from pipeline.log.memory import MemoryLog
-from schemas.control import Control, Goodbye, Hello, Marker, decode_control
+from schemas.control import Control, Goodbye, Hello, Marker, Own, Progress, decode_control
+from schemas.landscape import Landscape
 from schemas.wire import Observed, decode, decompress
 from tests.tracer.support import LateSink
 from tracer.batch import MAX_EVENT_BYTES
@@ -432,6 +434,33 @@ def test_blocking_raises_instead_of_shedding() -> None:
     world.emitter.flush()
     assert sorted(event.seq for event in world.events().values()) == list(range(1, 12))
     assert world.emitter.marker()["shed"] == 0
+
+
+def test_what_was_shed_before_the_end_is_blind() -> None:
+    """An orderly end that comes before the new epoch: the goodbye vouches on, and not for that."""
+    world = World(limits=Limits(queue_events=5))
+    for _ in range(30):
+        world.pass_time()
+    world.log.broker.down = True
+    for _ in range(10):
+        world.emit()
+    shed_at = world.now
+    world.now += 5 * SECOND
+    world.log.broker.down = False
+    world.emitter.goodbye("open")
+    assert world.emitter.shed == 5
+    fold = ControlFold(Landscape())
+    for record in world.records(CONTROL):
+        fold.apply(record.offset, record.append_time, decode_control(record.value))
+    for partition in range(PARTITIONS):
+        fold.apply(fold.position, world.now, Own(partition=partition, after=-1, worker="w"))
+        said = Progress(
+            partition=partition, fence=fold.partitions[partition].fence, position=1_000, forwarded={}, through=0
+        )
+        fold.apply(fold.position, world.now + 300 * SECOND, said)
+    hearing = fold.hearing("shop")
+    assert hearing.clock == world.now + 290 * SECOND
+    assert hearing.deaf[1:] == ((shed_at, world.now),)
 
 
 def test_an_event_that_the_log_never_takes_is_shed() -> None:

@@ -55,13 +55,13 @@ class Topic:
 
     def goodbye(
         self, at: float, source: str = "a", epoch: int = 1, system: str = "A", *, through: float | None = None,
-        acked: dict[int, int] | None = None, state: str = "open",
+        acked: dict[int, int] | None = None, state: str = "open", skew: float | None = None, shed: int = 0,
     ) -> int:  # fmt: skip
         return self.write(
             at,
             Goodbye(
                 source=source, epoch=epoch, systems=(system,), through=int((at if through is None else through) * S),
-                acked=acked or {}, state=state,
+                acked=acked or {}, state=state, skew=None if skew is None else int(skew * S), shed=shed, sent=shed,
             ),
         )  # fmt: skip
 

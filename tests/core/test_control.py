@@ -222,6 +222,34 @@ def test_what_was_shed_is_counted_and_the_next_epoch_leaves_the_gap(topic: Topic
     assert topic.deaf(100, 140) == [(110, 131)]
 
 
+@pytest.mark.parametrize("state", ["open", "closed"])
+@pytest.mark.parametrize("skew", [None, -1.5, 1.5, -3_600, 3_600])
+def test_a_goodbye_does_not_vouch_for_what_was_shed(topic: Topic, state: str, skew: float | None) -> None:
+    """Nor while others of the system speak on; with a clock that is off by less than is corrected, to the source's own end."""
+    topic.hello(90, "other")
+    away = skew or 0
+    topic.hello(100, boot=100 - away)
+    topic.marker(102, through=102 - away, skew=skew)
+    topic.goodbye(120, through=110 - away, skew=skew, shed=5, state=state)
+    topic.alive(122, 140, "other")
+    topic.goodbye(142, "other")
+    topic.alive(144, 160, "third", system="B")
+    told = 0 if abs(away) > 2 else away
+    assert topic.deaf(100, 140) == [(110 - told, 120 - told)]
+    assert topic.clock() == 150
+    topic.hello(170, epoch=2, boot=170 - away)
+    topic.marker(171, epoch=2, through=171 - away, skew=skew)
+    assert topic.deaf(100, 165) == [(110 - told, 120 - told)], "and that stays told"
+
+
+def test_a_goodbye_with_nothing_shed_and_an_import_cut_nothing(topic: Topic) -> None:
+    topic.hello(100)
+    topic.hello(100, "load", since=-1_000)
+    topic.goodbye(120, through=118)
+    topic.goodbye(120, "load", through=50, shed=1, state="closed")
+    assert topic.deaf(100, 200) == []
+
+
 def test_a_distrusted_source_is_not_heard_until_it_is_lifted(topic: Topic) -> None:
     topic.hello(100, "a")
     topic.hello(100, "b")

@@ -47,6 +47,8 @@ class Process:
     cut_off: bool = False
     ended: bool = False  # it died, or said goodbye
     unsent: list[Event] = field(default_factory=list, repr=False)
+    shed: int = 0
+    shed_at: float | None = None
     acked: dict[int, int] = field(default_factory=dict)
     news: dict[int, int] = field(default_factory=dict)  # of ``acked``, what no marker has told yet
 
@@ -138,7 +140,11 @@ class World:
         path = [self.random.randrange(PARTITIONS) for _ in range(self.random.choice((1, 1, 1, 2, 3, 4)))]
         event = Event(SYSTEMS[process.name], self.now, path, process)
         self.events.append(event)
-        process.unsent.append(event)
+        if self.random.random() < 0.05:
+            process.shed += 1
+            process.shed_at = self.now if process.shed_at is None else process.shed_at
+        else:
+            process.unsent.append(event)
 
     def send(self, process: Process, count: int) -> None:
         if process.cut_off:
@@ -152,15 +158,25 @@ class World:
     def vouched(self, process: Process) -> dict[str, object]:
         """A marker's content. Some sources tell only what is new since the last one: it is cumulative all the same."""
         acked, process.news = (process.news if process.name == "a2" else process.acked), {}
-        through = min((event.known for event in process.unsent), default=self.now)
+        shed = self.now if process.shed_at is None else process.shed_at
+        through = min([shed, *(event.known for event in process.unsent)])
         return {
             "source": process.name, "epoch": process.epoch, "systems": (SYSTEMS[process.name],), "through": int(through * S),
-            "acked": dict(acked),
+            "acked": dict(acked), "shed": process.shed, "sent": process.shed,
         }  # fmt: skip
 
     def marker(self, process: Process) -> None:
         if process.said_hello and not process.cut_off:
             self.write(Marker.model_validate(self.vouched(process)))
+            if process.shed and not process.unsent:
+                self.renew(process)
+
+    def renew(self, process: Process) -> None:
+        """The log is back after something was shed: a new epoch, from after the last of it."""
+        self._epochs += 1
+        at = round(self.now + 0.001, 3)
+        renewed = self.sources[process.name] = Process(process.name, self._epochs, at, at)
+        self.hello(renewed)
 
     def goodbye(self, process: Process) -> None:
         self.send(process, len(process.unsent))

@@ -18,13 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tracer.sender
+from pipeline.core.control import ControlFold
 from pipeline.errors import Unavailable
 from schemas.control import Goodbye, Hello, Marker
-from tests.tracer.support import Read, read_memory
+from schemas.landscape import Landscape
+from tests.tracer.support import LateSink, Read, read_memory
 from tracer.emitter import SECOND, Limits
 from tracer.leftovers import leftovers
 from tracer.outbox import Handed, Outbox
-from tracer.record import EVENTS
+from tracer.record import CONTROL, EVENTS
 from tracer.sender import Identity, Sender
 from tracer.sinks.memory import MemoryBroker, MemorySink
 from tracer.spool import Lock, Spool
@@ -282,6 +284,27 @@ def test_no_epoch_begins_while_something_is_numbered_under_the_old_one() -> None
     assert outbox.renew(BOOT + 3)
     outbox.put([Handed("order:1", b'{"id":"e2"')], 0, BOOT + 4)
     assert [(entry.number, entry.line) for entry in outbox.take(10)] == [(1, b'{"id":"e2","seq":1}')]
+
+
+def test_what_was_shed_last_is_blind_though_the_goodbye_is_open() -> None:
+    with world() as made:
+        made.sender.open_sink = lambda: LateSink(made.broker, 5_000)
+        for _ in range(3):
+            made.now += SECOND
+            made.put(0)
+            made.turn()
+        made.now += SECOND
+        shed_at = made.drained
+        made.put(1, dropped=3)
+        found = made.end()
+        ended = made.now
+    fold = ControlFold(Landscape())
+    for offset, (row, said) in enumerate(zip(made.broker.topics[CONTROL][0].rows, found.control, strict=True)):
+        fold.apply(offset, row.append_time, said)
+    (goodbye,) = found.of(Goodbye)
+    assert (goodbye.state, goodbye.shed) == ("open", 3)
+    ((blind, heard),) = fold.epochs["shop-1", made.epoch].blind(0)
+    assert blind <= shed_at < heard == ended
 
 
 def test_what_was_shed_last_is_told_before_the_goodbye() -> None:
