@@ -185,6 +185,9 @@ class Agent:
         except Exception as error:
             log.warning("%s: nothing is sent any more: %s", self.settings.source, error, exc_info=True)
             run.closed = True
+            if run.sender is not None:
+                run.sender.fall_silent()
+            return
         if run.outbox is not None and run.sender is not None:
             run.outbox.end()
             run.sender.stop(run.until)

@@ -73,6 +73,7 @@ class Sender:
     at_work: threading.Lock = field(default_factory=threading.Lock)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _until: float = 0.0
+    _silent: bool = False
     _pause: float = BEAT
     _replay: Replay | None = None
     _pending: list[Entry] = field(default_factory=list)
@@ -89,6 +90,11 @@ class Sender:
     def stop(self, until: float) -> None:
         """Send what there is, until then at most (of the monotonic clock)."""
         self._until = until
+        self._stopping.set()
+
+    def fall_silent(self) -> None:
+        """End at once and without a goodbye, for nobody hands over what the application still does. What is spooled stays so."""
+        self._silent = True
         self._stopping.set()
 
     def run(self) -> None:
@@ -130,7 +136,7 @@ class Sender:
         if self.relay is None:
             self.relay = self._new_relay(sink)
         self._pass_on(self.relay)
-        if self._stopping.is_set() and not self._pending and self.outbox.empty:
+        if self._stopping.is_set() and not (self._silent or self._pending) and self.outbox.empty:
             self._end(self.relay)
 
     def _send_left(self, left: Left, sink: Sink) -> None:

@@ -277,6 +277,33 @@ def test_a_spool_that_cannot_be_written_is_said_and_done_without(
     assert "no spool" in caplog.text
 
 
+def test_a_writer_that_breaks_says_no_goodbye(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application lives on and its events are dropped: that is silence, which is loud, and no orderly end."""
+
+    def broken(*_: Any) -> None:
+        raise MemoryError
+
+    site = Site(tmp_path)
+    site.report(3)
+    until(lambda: len(read_memory(site.broker).ids) == 3)
+    run = site.agent._run
+    assert run.outbox is not None
+    assert run.thread is not None
+    monkeypatch.setattr(run.outbox, "put", broken)
+    run.thread.join(20)
+    assert not run.thread.is_alive()
+    site.report(1)
+    assert not site.agent.close(1)
+    assert "nothing is sent any more" in caplog.text
+    assert read_memory(site.broker).of(Goodbye) == []
+    again = Site(tmp_path)
+    again.broker = site.broker
+    again.report(1)
+    assert [said.state for said in again.end().of(Goodbye)] == ["closed", "open"]
+
+
 def test_nothing_is_taken_after_the_end_and_nothing_raises(site: Site) -> None:
     site.report(1)
     site.end()
