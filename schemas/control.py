@@ -88,16 +88,18 @@ class Goodbye(_OfSource):
 class Own(_Control):
     """Compare and set of a partition's ownership: counts only if ``after`` is still the last fence (-1: none yet).
 
-    The record's own offset becomes the new fence.
+    The record's own offset becomes the new fence. ``claim`` tells it from another of the same worker after the same fence, as one
+    whose acknowledgement was lost is written again: compaction must keep the first, which counts.
     """
 
     kind: Literal["own"] = "own"
     partition: Annotated[int, Field(ge=0)]
     after: Annotated[int, Field(ge=-1)]
     worker: SourceName
+    claim: Annotated[str, Field(max_length=100)] = ""
 
     def key(self) -> bytes:
-        return f"own:{self.partition}:{self.after}:{self.worker}".encode()
+        return f"own:{self.partition}:{self.after}:{self.worker}:{self.claim}".encode()
 
 
 class Progress(_Control):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -102,7 +103,9 @@ class Ownership:
                 if not self._consumer.still_owns(partition):
                     del self.wanted[partition]
                     continue
-                claims.append((partition, control_record(Own(partition=partition, after=fence, worker=self._worker))))
+                # Each its own: of two that compaction took for one, it would drop the one that counts (H9).
+                own = Own(partition=partition, after=fence, worker=self._worker, claim=secrets.token_hex(8))
+                claims.append((partition, control_record(own)))
         if claims:
             acks = self._sink.produce([record for _, record in claims])
             for (partition, _), ack in zip(claims, acks, strict=True):

@@ -14,6 +14,7 @@ from pipeline.store.contract import VerdictQuery
 from pipeline.worker import Worker
 from schemas.control import Own, decode_control
 from schemas.times import DAY, HOUR, MINUTE
+from tests.core.control_topic import compacted, fold_of
 from tests.faults.site import Crash, Crashing, Site
 from tests.faults.stories import START, flat, stories, told
 from tests.faults.test_crash import STEPS
@@ -219,6 +220,33 @@ def test_h3_a_worker_that_stalls_before_its_own() -> None:
     owner._desk.read()
     assert owner.fold.partitions[0].position > before, "B's progress counts as before"
     finish(site, owner, [late])
+
+
+def test_h9_an_own_whose_acknowledgement_was_lost_counts_also_for_who_reads_control_compacted() -> None:
+    """It arrived, and the worker that does not know writes another after the same fence: of the two the first counts."""
+    site = ready()
+    worker = site.worker("A", patience=None, first_backoff=0.0)
+    broker = site.log.broker
+    broker.lose_acks = True
+
+    def heal(_: float) -> bool:
+        broker.lose_acks = False
+        return False
+
+    worker._stop.wait = heal  # type: ignore[assignment, method-assign]
+    worker.drain()
+    assert [one.after for one in owns(site)][:2] == [-1, -1]
+    site.hear(START + 31 * DAY)
+    worker.drain()
+    rows = [
+        (offset, row.append_time, decode_control(row.value))
+        for offset, row in enumerate(broker.topics[CONTROL][0].rows)
+    ]
+    left = compacted(rows, 0)
+    assert len(left) < len(rows)
+    known, told = worker.fold.partitions[0], fold_of(left, site.landscape).partitions[0]
+    assert known.position == site.ends()[0]
+    assert told == known
 
 
 def owns(site: Site) -> list[Own]:

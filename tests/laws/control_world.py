@@ -212,7 +212,10 @@ class World:
         known = self.topic.fold.partitions.get(partition)
         if known is not None and self.random.random() < 0.1:
             self.write(Own(partition=partition, after=max(-1, known.fence - 1), worker="late"))  # does not count
-        fence = self.write(Own(partition=partition, after=known.fence if known else -1, worker="w"))
+        after = known.fence if known else -1
+        fence = self.write(Own(partition=partition, after=after, worker="w", claim=str(self.now)))
+        if self.random.random() < 0.1:  # its acknowledgement was lost: once more, and the first counts
+            self.write(Own(partition=partition, after=after, worker="w", claim=f"{self.now} again"))
         forwarded = {depth: dict(offsets) for depth, offsets in known.forwarded.items()} if known else {}
         position = self.committed[partition]
         self.owners[partition] = Worker(partition, fence, position, known.position if known else 0, forwarded)
