@@ -182,6 +182,10 @@ class Epoch:
             end = max(end, self.ended_since)
         return start, end
 
+    def standing(self, grace: int) -> tuple[object, ...] | None:
+        """All that its systems' hearing takes from it beside its clock while it is live and says more than hello; else None."""
+        return (self.covers(), self.blind(grace)) if self.live and not self.begins else None
+
     def late(self, grace: int) -> list[Interval]:
         """A hello that came later than ``grace`` after the boot (or a return after a goodbye) found clocks that had passed: not
         heard back to then, until what it knows by now is settled."""

@@ -6,8 +6,10 @@ from what the store kept (law 7). Times in µs of the log's clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from pipeline.core.calendar import WorkingTime
 from schemas.landscape import Landscape
@@ -21,6 +23,8 @@ CONTROL = ""
 SKEW_LIMIT = 2_000_000
 
 Interval = tuple[int, int]
+_BEGIN: itemgetter[int] = itemgetter(0)
+_END: itemgetter[int] = itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,18 @@ class Hearing:
 
     def deaf_within(self, begin: int, end: int) -> tuple[Interval, ...]:
         """The parts of [begin, end] in which it was not heard."""
+        return tuple((max(a, begin), min(b, end)) for a, b in self._touching(begin, end))
+
+    def resumed(self, begin: int, end: int) -> int | None:
+        """When it was heard again, µs, after the last interval that reaches into [begin, end]; None without one."""
+        touching = self._touching(begin, end)
+        return touching[-1][1] if touching else None
+
+    def _touching(self, begin: int, end: int) -> tuple[Interval, ...]:
         if not self.deaf:
             return ()
-        return tuple((max(a, begin), min(b, end)) for a, b in self.deaf if a < end and b > begin)
+        first = bisect_right(self.deaf, begin, key=_END)
+        return self.deaf[first : bisect_left(self.deaf, end, first, key=_BEGIN)]
 
     def heard(self, begin: int, end: int, tolerate: float) -> bool:
         """Whether it was heard over [begin, end], but for a share of at most ``tolerate``."""
@@ -136,3 +149,22 @@ def gaps(covered: list[Interval]) -> list[Interval]:
     if at < FOREVER:
         missing.append((at, FOREVER))
     return missing
+
+
+class Covered:
+    """Intervals that may overlap or be empty, sorted once to ask of each what the others cover."""
+
+    def __init__(self, intervals: Sequence[Interval]):
+        lasting = [(begin, end) for begin, end in intervals if begin < end]
+        self._all_begin = sorted(begin for begin, _ in intervals)
+        self._begin, self._end = sorted(map(_BEGIN, lasting)), sorted(map(_END, lasting))
+
+    def by_another(self, own: Interval, time: int) -> int:
+        """``time``, if another one than ``own`` covers it; else when the next of the others begins, ``FOREVER`` if none does."""
+        begin, end = own
+        if bisect_right(self._begin, time) - bisect_right(self._end, time) > (begin <= time < end):
+            return time
+        at = bisect_right(self._all_begin, time)
+        if begin > time and self._all_begin[at] == begin:
+            at += 1
+        return self._all_begin[at] if at < len(self._all_begin) else FOREVER

@@ -115,7 +115,7 @@ class Prover:
                 deaf.append(system)
             if not there:
                 waits.append(Wait(system, end))
-            resumed = None if mute else max([b for a, b in hearing.deaf if a < end and b > begin], default=None)
+            resumed = None if mute else hearing.resumed(begin, end)
         if behind is not None:
             waits.append(behind)
         if deaf:

@@ -132,7 +132,7 @@ def test_what_names_it_and_could_not_be_read_is_counted(bench: Bench) -> None:
 
 def test_it_says_who_was_not_heard_and_what_that_leaves_unknown(bench: Bench) -> None:
     gap = (BEGIN + HOUR, BEGIN + 3 * HOUR)
-    write_hearing(bench.store, deaf=(gap, (BEGIN - DAY, BEGIN - HOUR)))
+    write_hearing(bench.store, deaf=((BEGIN - DAY, BEGIN - HOUR), gap))
     order(bench, "1", Status.UNKNOWN, BEGIN, BEGIN + HOUR, silent=("payments",))
     order(bench, "2", Status.UNKNOWN, BEGIN, BEGIN + HOUR, silent=("payments", "warehouse"))
     made = build(bench, DAY_D)
