@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.core.control import ControlFold
-from pipeline.core.hearing import NEVER
+from pipeline.core.hearing import NEVER, Interval
 from pipeline.core.knowledge import facts_of
 from pipeline.store.contract import HearingRow, SourceRow, Store
 from schemas.times import SECOND
@@ -17,6 +17,7 @@ class Diary:
     def __init__(self, store: Store):
         self._store = store
         self._facts: dict[tuple[str, str, str, int], tuple[int, int, str]] = {}
+        self._heard: dict[str, tuple[tuple[Interval, ...], bool]] = {}
         self._sources: dict[tuple[str, int], SourceRow] = {}
         self._written_at = NEVER
         self._position = -1
@@ -25,11 +26,12 @@ class Diary:
         """Write what changed since the last time. Raises ``Unavailable``; then the same is written again."""
         if fold.position == self._position or fold.now == NEVER:
             return
-        facts = facts_of(fold)
-        known = self._facts
-        otherwise = any(fact[2] != known.get(key, (0, 0, ""))[2] for key, fact in facts.items())
+        hearing = {system: fold.hearing(system) for system in fold.systems()}
+        heard = {system: (one.deaf, one.silent) for system, one in hearing.items() if not one.unvouched}
+        otherwise = any(told != self._heard.get(system) for system, told in heard.items())
         if not (force or otherwise or fold.now - self._written_at >= _EVERY):
             return
+        facts, known = facts_of(fold), self._facts
         rows = [
             HearingRow(system, kind, source, epoch, 0, begin, end, detail, fold.now, fold.position)
             for (system, kind, source, epoch), (begin, end, detail) in facts.items()
@@ -42,7 +44,7 @@ class Diary:
             self._store.write_sources(
                 [row._replace(updated_at=fold.now, position=fold.position) for row in sources.values()]
             )
-        self._facts = facts
+        self._facts, self._heard = facts, heard
         self._sources.update(sources)
         self._written_at, self._position = fold.now, fold.position
 

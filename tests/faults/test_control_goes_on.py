@@ -5,17 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from zlib import crc32
 
-from pipeline.core.knowledge import knowledge_from_facts
+import pytest
+
+from pipeline.core.control import ControlFold
+from pipeline.core.knowledge import facts_of, knowledge_from_facts
 from pipeline.log import Log
 from pipeline.log.memory import MemoryLog
 from pipeline.log.sqlite import SqliteLog
 from pipeline.store.contract import VerdictQuery
 from pipeline.store.memory import MemoryStore
+from pipeline.work import diary
 from pipeline.worker import Worker
 from schemas.flow import Flow, Flows
 from schemas.landscape import KeyType, Landscape
 from schemas.times import DAY, HOUR, MINUTE, SECOND
 from schemas.wire import Observed, encode
+from tests.core.control_topic import Topic
 from tracer.record import EVENTS, Record
 
 T0 = 1_790_000_000 * SECOND
@@ -126,3 +131,29 @@ def test_what_a_drain_knew_at_its_end_is_in_the_store() -> None:
     told = knowledge_from_facts(facts, LANDSCAPE, worker.flows)
     assert told.control_time == worker.fold.now > T0
     assert told.processed == worker.fold.processed() > T0 - DAY - MINUTE
+
+
+def test_what_was_heard_is_worked_out_when_it_is_written_and_at_once_where_it_is_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def counted(fold: ControlFold) -> object:
+        asked.append(fold.now // SECOND)
+        return facts_of(fold)
+
+    monkeypatch.setattr(diary, "facts_of", counted)
+    topic, written = Topic(), diary.Diary(MemoryStore())
+    topic.hello(100)
+    written.write(topic.fold)
+    for second in range(101, 114):
+        topic.marker(second)
+        written.write(topic.fold)
+    topic.hello(115, "b", system="B")
+    written.write(topic.fold)
+    for second in range(116, 123):
+        topic.marker(second)
+        written.write(topic.fold)
+    assert asked == [100, 110, 115, 122], (
+        "every ten seconds; a system that speaks for the first time; and one that fell silent"
+    )
