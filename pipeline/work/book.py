@@ -30,7 +30,7 @@ from pipeline.core.correlate import (
     told,
 )
 from pipeline.store.contract import Alias, LinkRow, ParkedRow, Reader
-from pipeline.work.members import Members
+from pipeline.work.members import Residents
 from pipeline.work.numbers import numbered
 from schemas import wire
 from schemas.joined import Copy, Fact, address, encode_lines
@@ -71,7 +71,7 @@ class Book:
     def __init__(self, store: Reader, roles: Roles, partitions: int, capacity: int = 1_000_000):
         self._store, self._partitions, self._capacity = store, partitions, capacity
         self._pages: OrderedDict[Alias, Page] = OrderedDict()
-        self._members = Members()
+        self._members = Residents(partitions)
         self._size = 0
         self.use(roles)
 
@@ -83,6 +83,7 @@ class Book:
 
     def open(self, partitions: Sequence[int]) -> None:
         """Take partitions over: which aliases are known there."""
+        self._members.open(partitions)
         for alias in self._store.known_aliases(partitions, self._partitions):
             self._members.add(alias)
 
@@ -91,6 +92,7 @@ class Book:
         gone = frozenset(partitions)
         for alias in [alias for alias, page in self._pages.items() if page.partition in gone]:
             self._drop(alias)
+        self._members.close(gone)
 
     def _drop(self, alias: Alias) -> None:
         page = self._pages.pop(alias)
@@ -121,13 +123,14 @@ class Book:
     def load(self, wanted: Mapping[Alias, int]) -> None:
         """Bring the pages of these aliases (to partition) into memory."""
         missing: list[Alias] = []
+        homes = self._members.homes
         for alias, partition in wanted.items():
             if alias in self._pages:
                 self._pages.move_to_end(alias)
-            elif alias in self._members:
+            elif (members := homes.get(partition)) is None or alias in members:
                 missing.append(alias)
             else:
-                self._members.add(alias)
+                members.add(alias)
                 self._pages[alias] = Page(partition)
         for start in range(0, len(missing), _LOAD_AT_ONCE):
             self._read_back(missing[start : start + _LOAD_AT_ONCE], wanted)

@@ -6,7 +6,7 @@ Memory is a cache (law 1): everything here can be read back from the store. Vers
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.core.correlate import Claim, Roles
@@ -19,7 +19,7 @@ from pipeline.store.takeover import OpenRow
 from pipeline.work.agenda import Agenda
 from pipeline.work.announcing import Announcer
 from pipeline.work.entry import Entry, is_news, learn, learn_all, read_again
-from pipeline.work.members import Members
+from pipeline.work.members import Residents
 from pipeline.work.numbers import numbered
 from pipeline.work.packed import Packed
 from pipeline.work.runs import Arrived
@@ -54,7 +54,7 @@ class Ledger:
         self._entries: OrderedDict[Transaction, Entry] = OrderedDict()
         self._events = 0
         self.conflicts = 0
-        self._members = Members()
+        self._members = Residents(partitions)
         self._packed = Packed()
         self._announcer = Announcer(roles)
         self.agenda = Agenda()
@@ -86,7 +86,7 @@ class Ledger:
     def open(self, partitions: Sequence[int]) -> list[Transaction]:
         """Take partitions over: who is known, who waits for what. Returns those that today's flows may judge otherwise."""
         stale: list[Transaction] = []
-        self._members.add_marks(self._store.known_marks(partitions, self._partitions))
+        self._members.open(partitions, self._store.known_marks(partitions, self._partitions))
         for transaction in self._store.unjudged(partitions, self._partitions):
             self._members.add(transaction)
             if transaction[0] in self._flows.by_key:
@@ -107,6 +107,11 @@ class Ledger:
                 stale.append(transaction)
         return stale
 
+    @property
+    def partitions(self) -> Collection[int]:
+        """Those that were taken over and not given up."""
+        return self._members.homes.keys()
+
     def _in_force(self, row: OpenRow) -> bool:
         known = row.flow in self._flows.versions
         flow = self._flows.in_force(row.flow, row.started_at, ended=row.ended) if known else None
@@ -120,6 +125,7 @@ class Ledger:
         lost = [transaction for transaction, partition in self.partition_of.items() if partition in gone]
         self.agenda.drop(lost)
         self._packed.drop(lost)
+        self._members.close(gone)
         self._announcer.clear()
         self.owing.difference_update(lost)
         for transaction in lost:
@@ -156,14 +162,15 @@ class Ledger:
     def load(self, wanted: Mapping[Transaction, int]) -> None:
         """Bring these transactions (to partition) into memory."""
         missing: list[Transaction] = []
+        homes = self._members.homes
         for transaction, partition in wanted.items():
             if transaction in self._entries:
                 self._entries.move_to_end(transaction)
-            elif transaction in self._members:
+            elif (members := homes.get(partition)) is None or transaction in members:
                 if not self._unpack(transaction, partition):
                     missing.append(transaction)
             else:
-                self._members.add(transaction)
+                members.add(transaction)
                 self._entries[transaction] = self._fresh(transaction, partition)
         for start in range(0, len(missing), _LOAD_AT_ONCE):
             self._read_back(missing[start : start + _LOAD_AT_ONCE], wanted)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from zlib import crc32
 
 from pipeline.core.generations import number_of
 from pipeline.store.contract import Transaction
+from pipeline.store.rows import home
 
 _BITS_EACH = 12
 _PROBES = 6
@@ -47,6 +49,41 @@ class Members:
             if place < len(marks) and marks[place] == mark:
                 return True
         return False
+
+
+class Residents:
+    """Members by the partition, of ``of``, in which they live, so that they go when it does. Of a partition that is not open
+    nobody is certainly new. ``homes``: partition to members, for whoever knows the partition."""
+
+    def __init__(self, of: int, capacity: int = 100_000):
+        # All partitions together begin with as much as one filter for all would.
+        self._of, self._capacity = of, capacity // of + 1
+        self.homes: dict[int, Members] = {}
+
+    def open(self, partitions: Sequence[int], marks: array[int] | None = None) -> None:
+        """Begin anew with those of whom the store has ``marks``: sorted, and of these partitions."""
+        split = {partition: array("I") for partition in partitions}
+        if len(split) == 1 and marks is not None:
+            split[partitions[0]] = marks
+        else:
+            for mark in marks or ():
+                split[mark % self._of].append(mark)
+        for partition, own in split.items():
+            members = self.homes[partition] = Members(self._capacity)
+            members.add_marks(own)
+
+    def close(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            self.homes.pop(partition, None)
+
+    def add(self, one: Transaction) -> None:
+        members = self.homes.get(home(one, self._of))
+        if members is not None:
+            members.add(one)
+
+    def __contains__(self, one: Transaction) -> bool:
+        members = self.homes.get(home(one, self._of))
+        return members is None or one in members
 
 
 class _Slice:

@@ -31,7 +31,7 @@ from pipeline.work.book import Book, row_id
 from pipeline.work.forgotten import TRANSACTION, Forgotten, tombstone_of, without
 from pipeline.work.leaving import accounts_of, numbers_in
 from pipeline.work.ledger import Ledger
-from pipeline.work.members import Members
+from pipeline.work.members import Residents
 from pipeline.work.runs import Arrived
 from schemas import wire
 from schemas.joined import address, parts
@@ -56,7 +56,7 @@ class Retention:
         self._ledger, self._book = ledger, book
         self.forgotten = forgotten
         self.expired = self.late = self.refused = 0
-        self._gone = Members(1_000)
+        self._gone = Residents(partitions, 1_000)
         self._any_gone = False
         self._swept = self._rest_swept = NEVER
         self._reuse = landscape.reuse()
@@ -68,6 +68,7 @@ class Retention:
     def open(self, partitions: Sequence[int], now: int) -> None:
         """Take partitions over: who has gone, and who was forgotten."""
         self.forgotten.learn(row for row in self._store.tombstones([FORGOTTEN]) if row.until > now)
+        self._gone.open(partitions)
         for row in self._store.tombstones([EXPIRED]):
             if home((row.key_type, number_of(row.digest)), self._partitions) in partitions:
                 self._mark_gone((row.key_type, row.digest))

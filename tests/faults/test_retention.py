@@ -342,3 +342,17 @@ def test_a_crash_before_the_ids_of_two_generations_were_told_and_a_replay_in_oth
     assert sorted(said) == [START, START + 200 * DAY, START + 400 * DAY]
     assert said[START + 200 * DAY] == alone(NEW, START + 401 * DAY)
     assert said[START + 400 * DAY] == alone(third, START + 401 * DAY)
+
+
+def test_41_who_has_gone_is_in_memory_once_however_often_partitions_come_and_go() -> None:
+    site = site_of(2)
+    play(site)
+    site.evict_all()
+    worker = site.worker()
+    for _ in range(4):
+        worker.drain()
+        assert set(worker.owned) == {0, 1}
+        gone = worker._retention._gone
+        assert ("order", "o1") in gone
+        assert sum(part.count for members in gone.homes.values() for part in members._slices) == 1
+        site.evict(worker)
