@@ -51,7 +51,7 @@ class Knowing:
             self._intake.use(roles)
             # A version that applies to open ones, or a flow for what none judged so far.
             self.ask_again(self._ledger.partition_of)
-        self._trust.follow(self._fold.distrusted())
+        self._trust.follow(self._fold.distrusted(), self._ledger.partitions)
         before, self.knowledge = self.knowledge, knowledge_of(self._fold, self.flows)
         self._known_version = self._fold.version
         if _heard_otherwise(before, self.knowledge):

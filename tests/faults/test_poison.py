@@ -11,7 +11,7 @@ import pytest
 from pipeline.store.contract import Store, VerdictQuery
 from pipeline.store.embedded import open_embedded
 from pipeline.store.memory import MemoryStore
-from pipeline.work.trust import Flooded
+from pipeline.work.trust import Flooded, Trust, TrustPolicy
 from pipeline.worker import Worker
 from schemas import wire
 from schemas.control import Distrust, decode_control
@@ -261,6 +261,11 @@ def test_20_records_without_a_source_are_told_apart_by_their_partition() -> None
     assert site.store.count_events() + kept == 700
     assert 0 < site.store.count_events() < 200, "partition 0 is set aside, partition 1 is not"
     assert distrusted(site) == []
+    stored = site.store.count_events()
+    site.evict(worker)
+    site.produce([one._replace(headers=()) for one in records_of(events(20, "later"), partitions=2)])
+    worker.drain()
+    assert site.store.count_events() == stored + 20, "who takes a partition over counts from nothing"
 
 
 def test_20_what_a_collector_sets_aside_counts_against_its_source() -> None:
@@ -300,3 +305,51 @@ def test_20_nothing_bad_is_aside_because_others_are() -> None:
     assert site.store.count_events() == 900
     assert [one.source for one in distrusted(site)] == ["flood"]
     assert len(list(site.store.verdicts(VerdictQuery()))) == 900
+
+
+def test_20_what_was_bad_weeks_ago_does_not_stop_a_worker_for_one_bad_source() -> None:
+    """Sixty jobs with a few bad ones each, then good times; then one source sends nothing but poison, and is set aside."""
+    trust = Trust()
+    for number in range(60):
+        for _ in range(20):
+            trust.note((f"job-{number}", 1), 29, 1)
+    for _ in range(2_000):
+        trust.note(("fine", 1), 500, 0)
+    for _ in range(500):
+        for _ in range(40):
+            trust.note(("poison", 1), 0, 1)
+        trust.note(("fine", 1), 1, 0)
+    assert trust.aside == {("poison", 1)}
+
+
+def test_20_a_slow_source_that_sends_poison_is_set_aside_however_much_good_comes_in() -> None:
+    trust = Trust()
+    for _ in range(100):
+        trust.note(("fine", 1), 10_000, 0)
+        trust.note(("mixed", 1), 9_999, 1)
+        trust.note(("slow", 1), 0, 1)
+    assert trust.aside == {("slow", 1)}
+
+
+def test_20_counts_are_kept_of_so_many_sources_and_no_more() -> None:
+    """Every job's run is a source of its own: each has one bad event, for ever."""
+    trust = Trust(TrustPolicy(sources=500))
+    for epoch in range(20_000):
+        trust.note(("job", epoch), 9, 1)
+        assert len(trust._counts) <= 500
+        assert len(trust._recent) <= 300 + 1, "a tenth of the last 3,000 events is bad"
+
+
+def test_20_a_partition_that_was_set_aside_is_trusted_again_once_it_has_left() -> None:
+    trust = Trust()
+    for partition in (0, 1):
+        for _ in range(100):
+            trust.note(("", partition), 1, 1)
+            trust.note(("", partition), 0, 1)
+    distrusted = {("app", 7)}
+    trust.follow(distrusted, {0, 1})
+    assert trust.aside == {("", 0), ("", 1), ("app", 7)}
+    trust.follow(distrusted, {1})
+    assert trust.aside == {("", 1), ("app", 7)}
+    trust.note(("", 0), 0, 1)
+    assert ("", 0) not in trust.aside, "counted from nothing"
