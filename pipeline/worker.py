@@ -330,7 +330,7 @@ class Worker:
     def _judge_due(self) -> bool:
         """Judge again, at a bounded rate, those whose wait is over and those whom a changed hearing concerns."""
         self._knowing.refresh()
-        due = self._knowing.due(self.policy.max_due)
+        due = self._insist(lambda: self._knowing.due(self.policy.max_due))
         if not due:
             return False
         self._insist(lambda: self._ledger.load(due))

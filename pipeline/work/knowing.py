@@ -33,6 +33,7 @@ class Knowing:
         self.knowledge = knowledge_of(fold, flows)
         self._known_version = -1
         self._queue: dict[Transaction, None] = {}
+        self._came: set[str] = set()
 
     def refresh(self) -> None:
         """Make what control says by now the knowledge to judge by, and queue whom a change concerns. Raises ``Invalid``."""
@@ -44,12 +45,14 @@ class Knowing:
                 "start it again"
             )
         if len(self._fold.published) != len(self.flows.all()):
+            judged = self.flows.by_key.keys()
             self.flows = self._fold.flows()
+            self._came |= self.flows.by_key.keys() - judged
             roles = roles_of(self.flows)
             self._ledger.use(self.flows, roles)
             self._book.use(roles)
             self._intake.use(roles)
-            # A version that applies to open ones, or a flow for what none judged so far.
+            # A version that applies to open ones, or a flow for what none judged so far. (Of key types that had none: ``due``.)
             self.ask_again(self._ledger.partition_of)
         self._trust.follow(self._fold.distrusted(), self._ledger.partitions)
         before, self.knowledge = self.knowledge, knowledge_of(self._fold, self.flows)
@@ -62,7 +65,11 @@ class Knowing:
         self._queue.update(dict.fromkeys(transactions))
 
     def due(self, most: int) -> dict[Transaction, int]:
-        """Those whose wait is over and those whom a change concerns, to the partition; about ``most`` of them."""
+        """Those whose wait is over and those whom a change concerns, to the partition; about ``most`` of them. Reads the store
+        where flows came for key types that had none."""
+        if self._came:
+            self.ask_again(self._ledger.adopt(self._came))
+            self._came = set()
         wanted = dict.fromkeys(self._ledger.agenda.due(self.knowledge, most))
         while self._queue and len(wanted) < most:
             wanted[self._queue.popitem()[0]] = None

@@ -107,6 +107,14 @@ class Ledger:
                 stale.append(transaction)
         return stale
 
+    def adopt(self, key_types: Collection[str]) -> list[Transaction]:
+        """Those that came when no flow judged their key type, which is one of these: they are open from now on. Reads the store."""
+        rows = self._store.unjudged(list(self.partitions), self._partitions)
+        found = [transaction for transaction in rows if transaction[0] in key_types]
+        self.partition_of.update((transaction, home(transaction, self._partitions)) for transaction in found)
+        self.owing.update(found)
+        return found
+
     @property
     def partitions(self) -> Collection[int]:
         """Those that were taken over and not given up."""

@@ -88,8 +88,9 @@ def say(
     said.keys += _keys(transaction, entry, earliest)
     if not entry.rows:
         said.keys.append(KeyRow(UNJUDGED, UNJUDGED, *transaction, earliest))
-    # What no flow judges yet stays open: one may be published that does.
-    return stays_open or not entry.rows, leans, tuple(sorted(set(waits))) if waits else ()
+    # What none of its type's flows judges yet stays open; of a type without any, the store knows until one is published.
+    stays_open = stays_open or (not entry.rows and transaction[0] in flows.by_key)
+    return stays_open, leans, tuple(sorted(set(waits))) if waits else ()
 
 
 def _keys(transaction: Transaction, entry: Entry, seen_at: int) -> list[KeyRow]:

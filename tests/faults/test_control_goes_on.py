@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -9,13 +10,14 @@ import pytest
 
 from pipeline.core.control import ControlFold
 from pipeline.core.knowledge import facts_of, knowledge_from_facts
+from pipeline.errors import Unavailable
 from pipeline.log import Log
 from pipeline.log.memory import MemoryLog
 from pipeline.log.sqlite import SqliteLog
-from pipeline.store.contract import VerdictQuery
+from pipeline.store.contract import Transaction, VerdictQuery
 from pipeline.store.memory import MemoryStore
 from pipeline.work import diary
-from pipeline.worker import Worker
+from pipeline.worker import Policy, Worker
 from schemas.flow import Flow, Flows
 from schemas.landscape import KeyType, Landscape
 from schemas.times import DAY, HOUR, MINUTE, SECOND
@@ -24,7 +26,7 @@ from tests.core.control_topic import Topic
 from tracer.record import EVENTS, Record
 
 T0 = 1_790_000_000 * SECOND
-LANDSCAPE = Landscape(keys={"order": KeyType(transaction=True)})
+LANDSCAPE = Landscape(keys={"order": KeyType(transaction=True), "loan": KeyType(transaction=True)})
 FLOW = {
     "flow": "order", "version": 1, "key": "order", "by": ["order"], "lost_after": "2d",
     "steps": {
@@ -43,12 +45,19 @@ class World:
         self.log: Log = log or MemoryLog(2, lambda: self.now)
         self.store = MemoryStore()
 
-    def worker(self, *flows: Flow) -> Worker:
-        return Worker(self.log, self.store, flows=Flows(list(flows)), landscape=LANDSCAPE, pacing=lambda: self.pace)
+    def worker(self, *flows: Flow, **policy: int) -> Worker:
+        return Worker(
+            self.log,
+            self.store,
+            flows=Flows(list(flows)),
+            landscape=LANDSCAPE,
+            pacing=lambda: self.pace,
+            policy=Policy(**policy),  # type: ignore[arg-type]
+        )
 
-    def place(self, order: str, step: str = "placed", system: str = "shop") -> None:
-        event = Observed(id=order, system=system, step=step, time=self.now, keys={"order": order})
-        key = f"order:{order}".encode()
+    def place(self, order: str, step: str = "placed", system: str = "shop", kind: str = "order") -> None:
+        event = Observed(id=order, system=system, step=step, time=self.now, keys={kind: order})
+        key = f"{kind}:{order}".encode()
         self.log.producer().produce([Record(EVENTS, key, encode([event]), (), crc32(key) % self.log.partitions())])
 
     def statuses(self) -> dict[str, tuple[str, int]]:
@@ -117,6 +126,59 @@ def test_events_that_came_before_their_flow_are_judged_once_it_is_published() ->
     world.worker(FIRST, lending).close()
     worker.drain()
     assert world.statuses()["A"] == ("in_progress", 1)
+    worker.close()
+
+
+LENDING = Flow.model_validate({
+    "flow": "lending", "version": 1, "key": "loan",
+    "steps": {"lent": {"system": "library", "start": True}, "back": {"system": "library", "after": "lent"}},
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_what_no_flow_judges_is_in_the_store_alone_until_one_is_published(members: int) -> None:
+    """Of a key type without any flow nothing is open and nothing packed, before a restart and after it."""
+    world = World()
+    for number in range(100):
+        world.place(f"L{number}", step="lent", system="library", kind="loan")
+    workers = [world.worker(FIRST, capacity=10, max_records=5)]
+    workers[0].drain()
+    if members == 2:
+        workers.append(world.worker(FIRST, capacity=10, max_records=5))
+        for _ in range(5):
+            for worker in workers:
+                worker.step()
+    assert [len(worker.owned) for worker in workers] == [2 // members] * members
+    for worker in workers:
+        ledger = worker._ledger
+        assert not ledger.partition_of
+        assert not len(ledger._packed)
+        assert len(ledger._entries) <= 10
+    world.worker(FIRST, LENDING).close()
+    for _ in range(5):
+        for worker in workers:
+            worker.step()
+    assert world.statuses() == {f"L{number}": ("in_progress", 1) for number in range(100)}
+    assert sum(len(worker._ledger.partition_of) for worker in workers) == 100
+
+
+def test_a_flow_for_what_none_judged_waits_for_the_store() -> None:
+    world = World()
+    world.place("L", step="lent", system="library", kind="loan")
+    worker = world.worker(FIRST)
+    worker.drain()
+    unjudged, away = world.store.unjudged, [True, True]
+
+    def sometimes(partitions: Sequence[int], of: int) -> Iterator[Transaction]:
+        if away:
+            away.pop()
+            raise Unavailable("the store is away")
+        return unjudged(partitions, of)
+
+    world.store.unjudged = sometimes  # type: ignore[method-assign]
+    world.worker(FIRST, LENDING).close()
+    worker.drain()
+    assert world.statuses() == {"L": ("in_progress", 1)}
     worker.close()
 
 
