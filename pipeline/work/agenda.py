@@ -4,13 +4,14 @@ One calendar per system, drained when that system's clock advances: no scan, no 
 while it lasts. What waits on a silent system is due on control time.
 
 A million open transactions wait for weeks, so what is far ahead lies by the minute and only the minutes at hand are in order: a
-wait took 64 bytes in a heap and takes 9, and what a transaction waits for 190 and takes 90.
+wait took 64 bytes in a heap and takes 9, and what a transaction waits for 190 and takes 90. Most are done long before what they
+wait for is due: a page of which more than half is over is written anew, so that it holds no more than twice those who wait.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pipeline.core.hearing import Knowledge
 from pipeline.store.contract import Transaction
@@ -24,16 +25,18 @@ _MASK = (1 << _SYSTEM) - 1
 
 
 class Calendar:
-    """The waits on one system: ``_pages`` by page number, not in order within; ``_near``: a heap of those taken out of pages."""
+    """The waits on one system: ``_pages`` by page number, not in order within; ``_near``: a heap of those taken out of pages;
+    ``_over``: page number to how many in it wait no more, at most."""
 
-    __slots__ = ("_far", "_near", "_opened", "_pages", "number")
+    __slots__ = ("_far", "_near", "_opened", "_over", "_pages", "number", "system")
 
-    def __init__(self, number: int):
-        self.number = number
+    def __init__(self, system: str, number: int):
+        self.system, self.number = system, number
         self._pages: dict[int, list[Transaction]] = {}
         self._far: list[int] = []
         self._near: list[tuple[int, Transaction]] = []
         self._opened: int | None = None
+        self._over: dict[int, int] = {}
 
     def add(self, time: int, transaction: Transaction) -> None:
         page = time >> _PAGE
@@ -47,6 +50,24 @@ class Calendar:
         else:
             found.append(transaction)
 
+    def leave(self, time: int, waiting: dict[Transaction, tuple[int, ...]]) -> None:
+        """One who waited until then does so no more, which ``waiting`` knows already."""
+        page = time >> _PAGE
+        found = self._pages.get(page)
+        if not found:
+            return
+        over = self._over.get(page, 0) + 1
+        if over * 2 <= len(found):
+            self._over[page] = over
+            return
+        self._over[page] = 0
+        still: dict[Transaction, None] = {}
+        for transaction in found:
+            for code in waiting.get(transaction, ()):
+                if code & _MASK == self.number and code >> _SYSTEM >> _PAGE == page:
+                    still[transaction] = None
+        self._pages[page] = list(still)
+
     def pop(self, reached: int, waiting: dict[Transaction, tuple[int, ...]]) -> tuple[int, Transaction] | None:
         """The earliest whose time is before ``reached``; it may wait for something else by now."""
         near, far = self._near, self._far
@@ -56,6 +77,7 @@ class Calendar:
 
     def _open(self, page: int, waiting: dict[Transaction, tuple[int, ...]]) -> None:
         self._opened = page
+        self._over.pop(page, None)
         for transaction in dict.fromkeys(self._pages.pop(page)):
             for code in waiting.get(transaction, ()):
                 if code & _MASK == self.number and code >> _SYSTEM >> _PAGE == page:
@@ -69,6 +91,7 @@ class Agenda:
     def __init__(self) -> None:
         self._waiting: dict[Transaction, tuple[int, ...]] = {}
         self._calendars: dict[str, Calendar] = {}
+        self._numbered: list[Calendar] = []
         self._asleep: dict[str, set[Transaction]] = {}
         self._marks: dict[str, tuple[object, ...]] = {}
 
@@ -94,6 +117,19 @@ class Agenda:
             self._waiting[transaction] = tuple(codes)
         elif before:
             del self._waiting[transaction]
+        if before:
+            self._leave(transaction, before, codes)
+
+    def _leave(self, transaction: Transaction, before: Iterable[int], codes: Collection[int]) -> None:
+        """Of what a transaction waited for these waits are left."""
+        for code in before:
+            if code in codes:
+                continue
+            calendar = self._numbered[code & _MASK]
+            calendar.leave(code >> _SYSTEM, self._waiting)
+            sleepers = self._asleep.get(calendar.system)
+            if sleepers and all(other & _MASK != calendar.number for other in codes):
+                sleepers.discard(transaction)
 
     def restore(self, transaction: Transaction, waits: Iterable[Wait]) -> None:
         """Take over what somebody else left, beside what was restored already (another flow's): whatever is over by now was not
@@ -109,8 +145,9 @@ class Agenda:
             self._waiting[transaction] = codes
 
     def drop(self, transactions: Iterable[Transaction]) -> None:
+        """They wait for nothing any more."""
         for transaction in transactions:
-            self._waiting.pop(transaction, None)
+            self._leave(transaction, self._waiting.pop(transaction, ()), ())
 
     def due(self, knowledge: Knowledge, limit: int) -> list[Transaction]:
         """At most ``limit`` transactions whose wait is over, each once; earliest first within a system."""
@@ -128,8 +165,9 @@ class Agenda:
     def _calendar(self, system: str) -> Calendar:
         found = self._calendars.get(system)
         if found is None:
-            found = self._calendars[system] = Calendar(len(self._calendars))
+            found = self._calendars[system] = Calendar(system, len(self._calendars))
             assert found.number <= _MASK
+            self._numbered.append(found)
         return found
 
     def _wake(self, knowledge: Knowledge) -> None:
@@ -143,6 +181,8 @@ class Agenda:
                 for code in self._waiting.get(transaction, ()):
                     if code & _MASK == calendar.number:
                         calendar.add(code >> _SYSTEM, transaction)
+                        # What it waits for beside that stands there already.
+                        calendar.leave(code >> _SYSTEM, self._waiting)
 
 
 def _mark(system: str, knowledge: Knowledge) -> tuple[object, ...]:

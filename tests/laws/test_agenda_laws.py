@@ -1,5 +1,5 @@
 """The agenda's law: whoever waits for what is over is due, earliest first; nobody else is; however far ahead and in what order
-it was written down, and however clocks jump and systems fall silent."""
+it was written down, and however clocks jump and systems fall silent. And it holds no more than twice those who wait."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from pipeline.core.hearing import Hearing, Knowledge
 from pipeline.store.contract import Transaction
 from pipeline.work.agenda import Agenda
+from schemas.times import DAY, SECOND
 from schemas.verdict import Wait
 
 SYSTEMS = ("warehouse", "carrier", "mailer")
@@ -42,7 +43,10 @@ class World:
 
     def set(self, transaction: Transaction, waits: tuple[Wait, ...]) -> None:
         before = self.waits.get(transaction, ())
-        self.agenda.set(transaction, waits, self.knowledge())
+        if waits or self.dice.random() < 0.5:
+            self.agenda.set(transaction, waits, self.knowledge())
+        else:
+            self.agenda.drop([transaction])
         self.waits[transaction] = waits
         for wait in before:
             if wait not in waits:
@@ -59,6 +63,12 @@ class World:
             self.silent[system] = not self.silent[system]
         self.clocks[system] += self.dice.randrange(-self.span // 50, self.span // 5)
         self.now = max(self.now, self.clocks[system])
+
+    def check_bounds(self) -> None:
+        assert written(self.agenda) <= 2 * sum(map(len, self.waits.values()))
+        for system, sleepers in self.agenda._asleep.items():
+            for transaction in sleepers:
+                assert any(wait.system == system for wait in self.waits[transaction])
 
     def due(self) -> list[Transaction]:
         """Asks, and holds the answer to the list."""
@@ -79,6 +89,11 @@ class World:
         return said
 
 
+def written(agenda: Agenda) -> int:
+    """What stands in all pages that are ahead."""
+    return sum(len(page) for calendar in agenda._calendars.values() for page in calendar._pages.values())
+
+
 @pytest.mark.parametrize("seed", range(300))
 def test_whoever_waits_for_what_is_over_is_due(seed: int) -> None:
     world = World(seed)
@@ -93,6 +108,29 @@ def test_whoever_waits_for_what_is_over_is_due(seed: int) -> None:
                 # Judged again: something is settled, or nothing is.
                 kept = tuple(wait for wait in world.waits[transaction] if world.dice.random() < 0.6)
                 world.set(transaction, kept)
+        world.check_bounds()
+
+
+def test_whoever_is_done_leaves_the_calendar_long_before_the_day() -> None:
+    """Picked within two days, delivered within five; all is done within the hour."""
+    agenda, dice, most = Agenda(), random.Random(1), 0
+    knowledge = Knowledge(control_time=0, hearing={"carrier": Hearing("carrier", 0, deaf=((1, 2),))})
+    open_: list[Transaction] = []
+    for number in range(5_000):
+        transaction = ("order", str(number))
+        open_.append(transaction)
+        for days in (2, 5):
+            agenda.set(transaction, [Wait("carrier", days * DAY + number * SECOND)], knowledge)
+        agenda.set(("order", f"{number}, late"), [Wait("carrier", -1)], knowledge)
+        agenda.set(("order", f"{number}, late"), [], knowledge)
+        if len(open_) > 100:
+            agenda.set(open_.pop(dice.randrange(100)), [], knowledge)
+        most = max(most, written(agenda))
+    assert len(agenda) == 100
+    assert most <= 2 * 101
+    assert not any(agenda._asleep.values())
+    agenda.drop(open_)
+    assert not written(agenda)
 
 
 def test_taken_over_and_due_earliest_first_at_a_bounded_rate() -> None:
