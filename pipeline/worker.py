@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.core.control import ControlFold
 from pipeline.core.correlate import roles_of
+from pipeline.errors import Unavailable
 from pipeline.log import Log, LogRecord
 from pipeline.log.contract import GROUP
 from pipeline.store.contract import Store, Transaction
@@ -164,11 +165,11 @@ class Worker:
         """One turn: control, ownership, one batch, what is due. Whether anything was done."""
         self._desk.read()
         self._membership.follow()
-        polled = self._insist(lambda: self._consumer.poll(self.policy.max_records, poll_ms))
+        taken = self._insist(lambda: self._poll(poll_ms))
         self._membership.follow()
         self._membership.commit_left()
         self._knowing.refresh()
-        polled = {number: records for number, records in polled.items() if records and number in self._ownership.active}
+        polled = self._insist(lambda: self._ownership.read_on(taken))
         if polled:
             self._batch(polled)
         due = self._judge_due()
@@ -193,6 +194,13 @@ class Worker:
         self._consumer.close()
         self._desk.close()
         self._sink.close()
+
+    def _poll(self, poll_ms: int) -> dict[int, list[LogRecord]]:
+        try:
+            return self._consumer.poll(self.policy.max_records, poll_ms)
+        except Unavailable:
+            self._ownership.doubt()
+            raise
 
     # Batches -------------------------------------------------------------------------------------------------------
 

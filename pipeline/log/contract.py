@@ -92,7 +92,8 @@ class Consumer(Protocol):
     def poll(self, max_records: int, timeout_ms: int) -> dict[int, list[LogRecord]]:
         """What is there, by partition, in order of offset; waits up to the timeout for the first record.
 
-        Must be called now and then even while everything is paused: that is what keeps membership alive.
+        Must be called now and then even while everything is paused: that is what keeps membership alive. One that raises has taken
+        nothing: positions stay where they were.
 
         Raises:
             Unavailable: the log cannot be reached, or somebody else holds it (SQLite).

@@ -89,6 +89,7 @@ class KafkaEventConsumer:
         keep_finished_joins(self._client._coordinator)
         self._topic_id: str | None = None
         self._recreated = False
+        self._unasked: set[TopicPartition] = set()  # assigned; the topic of their commits was not asked for yet
         self._client.subscribe([self._topic], listener=self._notes)
         known = self._client._cluster.request_update()  # who leads a join without knowing the topic assigns nothing
         _asking(self._name, lambda: self._client._net.run(self._client._manager.wait_for, known, REQUEST_TIMEOUT_MS))
@@ -110,8 +111,20 @@ class KafkaEventConsumer:
             raise
         except kafka_errors.KafkaError as error:
             raise unavailable(self._name, error) from error
-        self._check_topic(anew=len(self._notes.changes) > before)
+        if len(self._notes.changes) > before:
+            self._unasked |= self._notes.untold
+        try:
+            self._check_topic()
+        except Unavailable:
+            self._put_back(records)
+            raise
         return {tp.partition: batch for tp, batch in records.items()}
+
+    def _put_back(self, records: Mapping[TopicPartition, list[LogRecord]]) -> None:
+        """What was taken and is not handed out is polled again; but for partitions that went away meanwhile."""
+        for tp, batch in records.items():
+            if tp in self._client.assignment() and not taken_away(self._notes.changes, {tp.partition}):
+                self._client.seek(tp, batch[0].offset)
 
     def _start_new(self, error: kafka_errors.NoOffsetForPartitionError) -> None:
         """Partitions for which the group never committed."""
@@ -128,14 +141,16 @@ class KafkaEventConsumer:
             "To go on with what is left, reset the group's offsets with kafka-consumer-groups, while no worker runs"
         )
 
-    def _check_topic(self, anew: bool) -> None:
+    def _check_topic(self) -> None:
         """A topic that was deleted and made again has other records under the same offsets; it has another id, too."""
         now = self._client._cluster.topic_id(self._topic)
         if now is None:
             return
         if self._topic_id is None:
             self._topic_id = now.hex
-        of_commits = {self._topic_of_commit(tp) for tp in self._notes.untold} if anew else set()
+        self._unasked &= self._client.assignment()
+        of_commits = {self._topic_of_commit(tp) for tp in self._unasked}
+        self._unasked.clear()
         if self._recreated or self._topic_id != now.hex or of_commits - {"", now.hex}:
             self._recreated = True
             raise PositionLost(made_anew(self._name, self._topic))

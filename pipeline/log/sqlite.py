@@ -104,10 +104,10 @@ class SqliteConsumer:
                 raise PositionLost(f"{self._path}: partition {partition} has offsets {first} to {end}, {start} is next")
             if partition in self._paused or start == end or max_records <= 0:
                 continue
-            records = self._records(partition, start, max_records)
-            self._positions[partition] = records[-1].offset + 1
-            out[partition] = records
-            max_records -= len(records)
+            out[partition] = self._records(partition, start, max_records)
+            max_records -= len(out[partition])
+        # At the end: what a later partition's failure keeps from being handed out is read again.
+        self._positions.update({partition: records[-1].offset + 1 for partition, records in out.items()})
         return out
 
     def _records(self, partition: int, start: int, count: int) -> list[LogRecord]:

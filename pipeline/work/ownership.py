@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pipeline.core.control import ControlFold
 from pipeline.core.hearing import NEVER
 from pipeline.errors import Unavailable
-from pipeline.log import Consumer
+from pipeline.log import Consumer, LogRecord
 from pipeline.work.saying import VersionSource
 from schemas.control import Control, Own, Progress, encode_control
 from tracer.record import CONTROL, Record
@@ -57,6 +57,28 @@ class Ownership:
         self.active: dict[int, Owned] = {}
         self.wanted: dict[int, int | None] = {}
 
+        self._doubted: set[int] = set()
+
+    def doubt(self) -> None:
+        """A poll failed; whether it had taken anything is not known."""
+        self._doubted |= set(self.active)
+
+    def read_on(self, polled: dict[int, list[LogRecord]]) -> dict[int, list[LogRecord]]:
+        """What was polled of partitions in work; but where a poll that failed may have taken something, it is read again from where
+        we are. A gap may be the log's own (a transaction's mark, compaction), and is believed then. Raises ``Unavailable``."""
+        again = {number for number in self._doubted & self.active.keys() if self._missed(number, polled.get(number))}
+        self._doubted.clear()
+        return {n: records for n, records in polled.items() if records and n in self.active and n not in again}
+
+    def _missed(self, number: int, records: list[LogRecord] | None) -> bool:
+        """Whether what comes next is not handed out; then it is sought, unless the partition went away."""
+        if number not in self._consumer.assignment():
+            return True
+        owned = self.active[number]
+        if (records[0].offset if records else self._consumer.position(number)) <= owned.position:
+            return False
+        self._consumer.seek(number, owned.position)
+        return True
     def assigned(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
             if partition not in self.active:

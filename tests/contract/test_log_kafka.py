@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, MessageSizeTooLargeError
+from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from pipeline.errors import Invalid, Unavailable
 from pipeline.log import Log, PositionLost, open_log
-from pipeline.log.kafka import KafkaLog
+from pipeline.log.kafka import KafkaEventConsumer, KafkaLog
 from pipeline.log.kafka_records import read_batch
 from tests.contract.test_log import PARTITIONS, Reader, event, until
 from tests.kafka_broker import PASSWORD, USER, Broker
@@ -226,10 +226,50 @@ class Without(deque[Any]):
             super().append(outcome)
 
 
-def remake(log: Log) -> None:
+def test_12_a_poll_that_fails_after_it_took_records_hands_them_out_next_time(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It brought records of what is kept, and a new assignment; of which topic its commit is, the moving coordinator cannot say."""
+    with contextlib.closing(open_log(kafka)) as log:
+        log.create(PARTITIONS)
+        reader = Reader(log.consumer())
+        consumer = reader.consumer
+        assert isinstance(consumer, KafkaEventConsumer)
+        reader.until(reader.owns_all)
+        with contextlib.closing(log.producer()) as sink:
+            sink.produce([event("order:1", b"%d" % n, 0) for n in range(10)])
+        poll, committed = consumer._client.poll, consumer._client.committed
+        failures = [KafkaTimeoutError("it moves")] * 3
+
+        def with_an_assignment(**how: Any) -> Any:
+            records = poll(**how)
+            if records and failures:
+                consumer._notes.on_partitions_assigned([consumer._at(1)])
+            return records
+
+        def moving(*partitions: Any, **how: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return committed(*partitions, **how)
+
+        monkeypatch.setattr(consumer._client, "poll", with_an_assignment)
+        monkeypatch.setattr(consumer._client, "committed", moving)
+        refused = 0
+        while failures:
+            try:
+                reader.poll(4)
+            except Unavailable:
+                refused += 1
+        reader.until(lambda: reader.count() >= 10)
+        assert refused == 3
+        assert [record.offset for record in reader.got[0]] == list(range(10))
+        consumer.close()
+
+
+def remake(log: Log, topic: str = EVENTS) -> None:
     assert isinstance(log, KafkaLog)
-    log._topics._admin().delete_topics([log._address.prefix + EVENTS])
-    until(lambda: EVENTS not in log._topics._describe())
+    log._topics._admin().delete_topics([log._address.prefix + topic])
+    until(lambda: topic not in log._topics._describe())
     log.create(PARTITIONS)
     with contextlib.closing(log.producer()) as sink:
         sink.produce([event("order:1", b"another", p) for p in range(PARTITIONS)] * 10)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Invalid, Unavailable
-from pipeline.log import Assigned, Fenced, PositionLost, Revoked, open_log
+from pipeline.log import Assigned, Fenced, LogRecord, PositionLost, Revoked, open_log
 from pipeline.log.sqlite import COMPACTION_LAG, SqliteLog
 from pipeline.log.sqlite_lease import LEASE
 from tests.contract.test_log import PARTITIONS, Reader, event, until
@@ -219,6 +219,29 @@ def test_a_second_consumer_hears_who_has_it(log: SqliteLog) -> None:
     first.consumer.close()
     second.until(second.owns_all)
     second.consumer.close()
+
+
+def test_a_poll_that_fails_at_one_partition_hands_out_the_others_next_time(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader(log.consumer())
+    reader.until(reader.owns_all)
+    log.producer().produce([event("order:1", b"%d" % n, p) for p in range(PARTITIONS) for n in range(5)])
+    read, partitions = reader.consumer._records, list[int]()  # type: ignore[attr-defined]
+
+    def busy(partition: int, start: int, count: int) -> list[LogRecord]:
+        partitions.append(partition)
+        if len(partitions) == PARTITIONS:
+            raise sqlite3.OperationalError("database is locked")
+        return list(read(partition, start, count))
+
+    monkeypatch.setattr(reader.consumer, "_records", busy)
+    with pytest.raises(Unavailable):
+        reader.poll()
+    reader.until(lambda: reader.count() >= 5 * PARTITIONS)
+    assert {number: [record.offset for record in rows] for number, rows in reader.got.items()} == {
+        number: list(range(5)) for number in range(PARTITIONS)
+    }
 
 
 def test_a_lease_is_renewed_and_ends(log: SqliteLog, clock: Clock) -> None:

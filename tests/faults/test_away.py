@@ -8,13 +8,17 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.errors import Unavailable
+from pipeline.log import LogRecord, PositionLost
+from pipeline.log.contract import GROUP
+from pipeline.log.memory import MemoryConsumer, MemoryControlReader, MemoryLog
 from pipeline.store.contract import QuarantineRow
 from pipeline.store.memory import MemoryStore
 from pipeline.worker import Stopping, Worker
-from schemas.times import DAY
+from schemas.times import DAY, MINUTE
 from tests.faults.site import Site
 from tests.faults.stories import START, flat, stories
-from tracer.record import EVENTS, Record
+from tracer.record import CONTROL, EVENTS, Record
+from tracer.sinks.memory import MemoryPartition, MemorySink
 
 ALL = flat(stories())
 OPERATIONS = ["write_events", "write_flips", "write_verdicts", "write_keys", "write_hearing", "write_sources"]
@@ -103,6 +107,30 @@ def test_the_log_is_away_and_comes_back() -> None:
     worker.drain()
     assert worker.counters.retries >= 3 * 5
     assert site.verdicts() == site.judged(ALL, worker)
+
+
+def test_12_polls_that_fail_after_they_took_records_lose_none() -> None:
+    """No adapter's does; a hole would be committed over, and nobody would hear of it."""
+    site = Site(2)
+    site.send(ALL, each=3)
+    site.hear(START + 30 * DAY)
+    worker = patient(site)
+    poll, polls = worker._consumer.poll, list[int]()
+
+    def forgetful(max_records: int, timeout_ms: int) -> dict[int, list[LogRecord]]:
+        records = poll(max_records, timeout_ms)
+        if records:
+            polls.append(len(polls))
+            if len(polls) in (1, 2, 5):
+                raise Unavailable("what was taken is gone")
+        return records
+
+    worker._consumer.poll = forgetful  # type: ignore[method-assign]
+    worker.drain()
+    assert len(polls) > 5
+    assert worker.counters.events == len(ALL) + 1
+    assert site.verdicts() == site.judged(ALL, worker)
+    assert site.log.groups["lastseen"].commits == site.ends()
 
 
 def test_34_cut_off_from_the_log_no_verdict_changes() -> None:
