@@ -13,8 +13,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from schemas.event import MAX_INTEGER, Name, _clean, first_fault
 from schemas.times import SECOND
 
-Time = Annotated[int, Field(description="microseconds since 1970 UTC")]
-Offsets = dict[int, Annotated[int, Field(ge=0)]]
+# Every number has bounds, so that what is made of it fits the store's 64 bits: a record that one worker cannot write down is
+# read by every worker at every start.
+Time = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER, description="microseconds since 1970 UTC")]
+Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Every = Annotated[int, Field(gt=0, le=MAX_INTEGER)]
+Skew = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Offset = Annotated[int, Field(ge=0, le=2**63 - 1)]
+PartitionNumber = Annotated[int, Field(ge=0, lt=100_000)]
+Fence = Annotated[int, Field(ge=-1, le=2**63 - 1)]
+Offsets = dict[int, Offset]
+Depth = Annotated[int, Field(ge=0, le=1_000)]
 SourceName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_clean)]
 Number = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 Ranges = Annotated[tuple[tuple[Number, Number], ...], Field(max_length=10_000)]
@@ -28,7 +37,7 @@ class _Control(BaseModel):
 
 class _OfSource(_Control):
     source: SourceName
-    epoch: Annotated[int, Field(ge=0)]
+    epoch: Count
 
     def key(self) -> bytes:
         return f"{self.kind}:{self.source}:{self.epoch}".encode()  # type: ignore[attr-defined]
@@ -44,7 +53,7 @@ class Hello(_OfSource):
     systems: Systems
     boot: Time
     since: Time
-    every: Annotated[int, Field(gt=0)] = 2 * SECOND
+    every: Every = 2 * SECOND
 
 
 class Marker(_OfSource):
@@ -61,12 +70,12 @@ class Marker(_OfSource):
     systems: Systems
     through: Time
     acked: Offsets = Field(default_factory=dict)
-    skew: int | None = None
-    sent: Annotated[int, Field(ge=0)] = 0
-    shed: Annotated[int, Field(ge=0)] = 0
+    skew: Skew | None = None
+    sent: Count = 0
+    shed: Count = 0
     shed_ranges: Ranges = ()
-    accounted: Annotated[int, Field(ge=0, le=MAX_INTEGER)] | None = None
-    every: Annotated[int, Field(gt=0)] | None = None
+    accounted: Count | None = None
+    every: Every | None = None
 
 
 class Goodbye(_OfSource):
@@ -77,11 +86,11 @@ class Goodbye(_OfSource):
     systems: Systems
     through: Time
     acked: Offsets = Field(default_factory=dict)
-    skew: int | None = None
-    sent: Annotated[int, Field(ge=0)] = 0
-    shed: Annotated[int, Field(ge=0)] = 0
+    skew: Skew | None = None
+    sent: Count = 0
+    shed: Count = 0
     shed_ranges: Ranges = ()
-    accounted: Annotated[int, Field(ge=0, le=MAX_INTEGER)] | None = None
+    accounted: Count | None = None
     state: Literal["open", "closed"] = "open"
 
 
@@ -93,8 +102,8 @@ class Own(_Control):
     """
 
     kind: Literal["own"] = "own"
-    partition: Annotated[int, Field(ge=0)]
-    after: Annotated[int, Field(ge=-1)]
+    partition: PartitionNumber
+    after: Fence
     worker: SourceName
     claim: Annotated[str, Field(max_length=100)] = ""
 
@@ -111,11 +120,11 @@ class Progress(_Control):
     """
 
     kind: Literal["progress"] = "progress"
-    partition: Annotated[int, Field(ge=0)]
-    fence: int
-    position: Annotated[int, Field(ge=0)]
+    partition: PartitionNumber
+    fence: Fence
+    position: Offset
     through: Time = 0
-    forwarded: dict[int, Offsets] = Field(default_factory=dict)
+    forwarded: dict[Depth, Offsets] = Field(default_factory=dict)
 
     def key(self) -> bytes:
         return f"progress:{self.partition}:{self.fence}".encode()
@@ -137,7 +146,7 @@ class FlowPublished(_Control):
 
     kind: Literal["flow"] = "flow"
     flow: Name
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
     digest: str
     since: Time
     content: dict[str, Any]
@@ -155,7 +164,7 @@ class Gone(_Control):
 
     kind: Literal["gone"] = "gone"
     source: SourceName
-    epoch: int | None = None
+    epoch: Count | None = None
     at: Time | None = None
 
     def key(self) -> bytes:
@@ -170,7 +179,7 @@ class Distrust(_Control):
 
     kind: Literal["distrust"] = "distrust"
     source: SourceName
-    epoch: Annotated[int, Field(ge=0)]
+    epoch: Count
     since: Time
     lifted: bool = False
     reason: str = ""

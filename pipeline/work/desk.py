@@ -12,6 +12,7 @@ from pipeline.log import Consumer, Log, PositionLost
 from pipeline.log.contract import made_anew
 from pipeline.work.ownership import control_record
 from pipeline.work.patience import Patience
+from schemas.event import MAX_INTEGER
 from pipeline.work.policy import Stopping
 from schemas.control import Control, Distrust, FlowPublished, Partitions, decode_control
 from schemas.flow import Flow, Flows
@@ -105,7 +106,7 @@ class Desk:
                 "source %s (epoch %d) is set aside: its input is mostly bad; it counts as not heard", source, epoch
             )
             known = self._fold.epochs.get((source, epoch))
-            since = max(known.vouched() if known is not None else self._fold.now, 0)
+            since = min(max(known.vouched() if known is not None else self._fold.now, 0), MAX_INTEGER)
             self._write([Distrust(source=source, epoch=epoch, since=since, reason="its input is mostly bad")])
 
     def _write(self, controls: Iterable[Control]) -> None:

@@ -13,6 +13,7 @@ from pipeline.errors import Unavailable
 from pipeline.log import Consumer, LogRecord
 from pipeline.work.saying import VersionSource
 from schemas.control import Control, Own, Progress, encode_control
+from schemas.event import MAX_INTEGER
 from tracer.record import CONTROL, Record
 from tracer.sinks.contract import Sink
 
@@ -44,7 +45,7 @@ class Owned:
             partition=self.partition,
             fence=self.versions.fence,
             position=max(self.position, self.known),
-            through=max(self.through, 0),
+            through=min(max(self.through, 0), MAX_INTEGER),
             forwarded=self.forwarded,
         )
 

@@ -14,7 +14,8 @@ from pipeline.store.memory import MemoryStore
 from pipeline.work.trust import Flooded, Trust, TrustPolicy
 from pipeline.worker import Worker
 from schemas import wire
-from schemas.control import Distrust, decode_control
+from schemas.control import Distrust, Hello, Marker, decode_control
+from schemas.event import MAX_INTEGER
 from schemas.times import DAY, HOUR, MINUTE
 from tests.faults.site import Site
 from tests.faults.stories import START, Event, flat, records_of, stories, told
@@ -90,6 +91,42 @@ POISON = {
     "half an event": json.dumps(events(1, "x")[0]).encode()[:50],
     "no key": json.dumps({**events(1, "x")[0], "keys": {}}).encode(),
 }  # fmt: skip
+
+
+NUMBERS = {
+    "hello": ("epoch", "boot", "since", "every"),
+    "marker": ("epoch", "through", "every", "skew", "sent", "shed", "accounted"),
+    "goodbye": ("epoch", "through", "skew", "sent", "shed", "accounted"),
+}
+
+
+@pytest.mark.parametrize("number", [2**53, 2**63, 2**64, -(2**63) - 1])
+def test_19_numbers_in_control_that_fit_no_column_are_skipped_and_counted(number: int) -> None:
+    """Every worker reads them, at every start."""
+    site = Site()
+    source = {"source": "app", "epoch": 1, "systems": ["shop"], "boot": START, "since": START, "through": START}
+    bodies = [{**source, "kind": kind, "state": "open", field: number} for kind in NUMBERS for field in NUMBERS[kind]]
+    bodies.append({"kind": "progress", "partition": 0, "fence": -1, "position": 0, "forwarded": {str(2**62): {}}})
+    site.produce([Record(CONTROL, b"", json.dumps(body).encode(), (), 0) for body in bodies])
+    worker = site.worker()
+    worker.drain()
+    assert worker.fold.invalid == len(bodies)
+    assert worker.fold.systems() == []
+
+
+def test_19_the_largest_numbers_that_control_may_have_fit_their_columns(tmp_path: Path) -> None:
+    site = Site(store=open_embedded(tmp_path / "store", {}, "lastseen"))
+    site.store.migrate()
+    counts = {"sent": MAX_INTEGER, "shed": MAX_INTEGER, "accounted": MAX_INTEGER, "every": MAX_INTEGER}
+    for name, most in (("ahead", MAX_INTEGER), ("behind", -MAX_INTEGER)):
+        who = {"source": name, "epoch": MAX_INTEGER, "systems": ("shop",)}
+        site.write(Hello.model_validate({**who, "boot": most, "since": most, "every": MAX_INTEGER}))
+        site.write(Marker.model_validate({**who, **counts, "through": most, "skew": most}))
+    worker = site.worker()
+    worker.drain()
+    assert {row.source for row in site.store.sources()} == {"ahead", "behind"}
+    worker.close()
+    site.store.close()
 
 
 @pytest.fixture(params=["memory", "chdb"])
