@@ -57,7 +57,6 @@ class Ownership:
         self._fold, self._consumer, self._sink, self._worker = fold, consumer, sink, worker
         self.active: dict[int, Owned] = {}
         self.wanted: dict[int, int | None] = {}
-
         self._doubted: set[int] = set()
 
     def doubt(self) -> None:
@@ -80,6 +79,7 @@ class Ownership:
             return False
         self._consumer.seek(number, owned.position)
         return True
+
     def assigned(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
             if partition not in self.active:
@@ -123,8 +123,8 @@ class Ownership:
                     continue
                 written = None
             if written is None and at_end:
+                # A no is no end: if it is, we are told that it was revoked; if not, nobody would assign it to us again.
                 if not self._consumer.still_owns(partition):
-                    del self.wanted[partition]
                     continue
                 # Each its own: of two that compaction took for one, it would drop the one that counts (H9).
                 own = Own(partition=partition, after=fence, worker=self._worker, claim=secrets.token_hex(8))

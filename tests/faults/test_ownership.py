@@ -249,6 +249,24 @@ def test_h9_an_own_whose_acknowledgement_was_lost_counts_also_for_who_reads_cont
     assert told == known
 
 
+def test_a_no_while_the_group_leaves_us_a_partition_is_not_the_last_word() -> None:
+    """Who is asked in the middle of a join says no, and assigns nothing anew afterwards."""
+    site = ready(2)
+    worker = site.worker()
+    asked, ask = list[int](), worker._consumer.still_owns
+
+    def still_owns(partition: int) -> bool:
+        asked.append(partition)
+        return len(asked) > 2 and ask(partition)
+
+    worker._consumer.still_owns = still_owns  # type: ignore[method-assign]
+    worker.step()
+    assert worker.owned == frozenset()
+    assert owns(site) == [], "nothing is claimed against a no"
+    finish(site, worker)
+    assert worker.owned == {0, 1}
+
+
 def owns(site: Site) -> list[Own]:
     rows = [decode_control(row.value) for row in site.log.broker.topics[CONTROL][0].rows]
     return [row for row in rows if isinstance(row, Own)]
