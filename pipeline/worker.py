@@ -174,8 +174,7 @@ class Worker:
             self._batch(polled)
         due = self._judge_due()
         swept = self._insist(lambda: self._retention.sweep(sorted(self._ownership.active), self.fold.now))
-        if not polled:
-            self._tick()
+        self._tick()
         return bool(polled) or due or swept or bool(self._ownership.wanted)
 
     @property

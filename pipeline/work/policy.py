@@ -18,7 +18,7 @@ class Policy:
     """How much at once, how long to pause. ``capacity``: events held as objects, about 2 KB each; what is open beyond lies packed.
     Times in µs, but ``patience`` and backoffs in seconds (None: for ever).
 
-    ``tick_every``: between words of progress while nothing comes in. ``pulse_every``: the longest that control may stand still
+    ``tick_every``: between words of progress of every partition. ``pulse_every``: the longest that control may stand still
     while we live, less than half of the shortest lease: leases of sources that died run on control time.
     """
 

@@ -1,4 +1,4 @@
-"""Pulse: how far we are, said while nothing comes in; and whether everyone together has come to the end of the topics.
+"""Pulse: how far we are, said now and then, whatever comes in; and whether everyone together has come to the end of the topics.
 
 Control time is the append time of control records, and stands still where nobody writes: leases of sources that died run on it,
 and waits of transactions. So somebody says something, and no more often than is of use. What is vouched for was asked of the log.
@@ -35,8 +35,8 @@ class Pulse:
         self._moved = (-1, NEVER)
 
     def tick(self, now: int, *, force: bool = False) -> None:
-        """Say how far we are while nothing comes in. What was asked of the log before is what we may vouch for.
-        ``now``: µs of any clock that does not go backwards; spaces ticks out, decides nothing about transactions."""
+        """Say how far we are; also where one partition is busy and others are idle. What was asked of the log before is what we may
+        vouch for. ``now``: µs of any clock that does not go backwards; spaces ticks out, decides nothing about transactions."""
         active = self._ownership.active
         still = self._stands_still(now)
         if force or not 0 <= now - self._ticked < self._policy.tick_every:

@@ -171,6 +171,23 @@ def test_42_where_no_source_speaks_the_slowest_partition_counts() -> None:
     assert {flip.status for n in range(10) for flip in flips(site, f"o{n}")} == {"stalled"}
 
 
+def test_42_one_partition_that_is_never_quiet_does_not_stop_the_others_clocks() -> None:
+    """An event a second in one of two, a turn after each: the other has nothing to read, and is read to its end."""
+    site = Site(2)
+    worker = site.worker()
+    for _ in range(5):
+        worker.step()
+        site.time += 6 * SECOND
+    before, begin = worker.fold.processed(), site.time
+    orders = [f"o{number}" for number in range(250) if partition_of(f"order:o{number}".encode(), 2) == 0]
+    for order in orders:
+        site.time += SECOND
+        site.send(told("order", order, "placed 0m", {}))
+        worker.step()
+    assert worker.fold.processed() - before >= site.time - begin - 12 * SECOND
+    assert worker.fold.processed() <= site.time
+
+
 @pytest.mark.parametrize("jump", [-DAY, -10 * SECOND, DAY])
 def test_17_the_workers_own_clock_jumps(jump: int) -> None:
     """Pacing decides nothing about transactions, and a jump back does not silence the worker."""
