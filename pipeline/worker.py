@@ -95,7 +95,7 @@ class Worker:
         patience = Patience(self.policy, self.counters, self._stop, self._ownership.hold, self._ownership.go_on)
         self._insist = patience.insist
         self._beside = Beside(self._insist, thread=getattr(store, "beside", False))
-        self._desk = Desk(log, self.fold, self._sink, patience, self._stop)
+        self._desk = Desk(log, self.fold, self._sink, patience)
         try:
             self._desk.read()
             self._partitions = self._desk.agree_on_partitions(self._consumer)

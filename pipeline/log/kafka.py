@@ -223,7 +223,8 @@ class KafkaEventConsumer:
     def position(self, partition: int) -> int:
         if partition not in self.assignment():
             raise ValueError(f"partition {partition} is not assigned")
-        position = None
+        known = self._client._subscription.assignment[self._at(partition)].position
+        position = None if known is None else known.offset
         while position is None:
             try:
                 position = self._client.position(self._at(partition), timeout_ms=REQUEST_TIMEOUT_MS)
@@ -272,6 +273,14 @@ class KafkaControlReader:
         self._client.assign([self._at])
         first = _asking(self._name, lambda: self._client.beginning_offsets([self._at], timeout_ms=REQUEST_TIMEOUT_MS))
         self._client.seek(self._at, first[self._at])
+        self._topic_id = self._client._cluster.topic_id(self._at.topic)
+
+    def _check_topic(self) -> None:
+        """As for events: records of another topic continue none of what was read."""
+        now = self._client._cluster.topic_id(self._at.topic)
+        self._topic_id = self._topic_id or now
+        if now not in (None, self._topic_id):
+            raise PositionLost(made_anew(self._name, self._at.topic))
 
     def read(self, max_records: int, timeout_ms: int = 0) -> list[LogRecord]:
         self._client._fetcher.PartitionRecords.allowance.begin()
@@ -283,14 +292,17 @@ class KafkaControlReader:
             raise
         except kafka_errors.KafkaError as error:
             raise unavailable(self._name, error) from error
+        self._check_topic()
         found: list[LogRecord] = records.get(self._at, [])
         return found
 
     def position(self) -> int:
-        return int(_asking(self._name, lambda: self._client.position(self._at, timeout_ms=REQUEST_TIMEOUT_MS)))
+        # It was sought at the beginning, so the client knows it; asking as `KafkaConsumer.position` does waits for brokers.
+        return int(self._client._subscription.assignment[self._at].position.offset)
 
     def end_offset(self) -> int:
         ends = _asking(self._name, lambda: self._client.end_offsets([self._at], timeout_ms=REQUEST_TIMEOUT_MS))
+        self._check_topic()
         return int(ends[self._at])
 
     def close(self) -> None:

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterable
 
 from pipeline.core.control import ControlFold
-from pipeline.errors import Invalid
-from pipeline.log import Consumer, Log, PositionLost
+from pipeline.errors import Invalid, Unavailable
+from pipeline.log import Consumer, Log, LogRecord, PositionLost
 from pipeline.log.contract import made_anew
 from pipeline.work.ownership import control_record
 from pipeline.work.patience import Patience
-from schemas.event import MAX_INTEGER
-from pipeline.work.policy import Stopping
 from schemas.control import Control, Distrust, FlowPublished, Partitions, decode_control
+from schemas.event import MAX_INTEGER
 from schemas.flow import Flow, Flows
 from tracer.record import CONTROL, EVENTS
 from tracer.sinks.contract import Sink
 
 log = logging.getLogger("lastseen.worker")
 _AT_ONCE = 10_000
+_IN_TIME_MS = 2_000
 
 
 class Desk:
     """Reads control into ``fold``; agrees on partitions and flows; notes who left, and who is not to be trusted."""
 
-    def __init__(self, source: Log, fold: ControlFold, sink: Sink, patience: Patience, stop: threading.Event):
-        self._log, self._fold, self._sink, self._patience, self._stop = source, fold, sink, patience, stop
+    def __init__(self, source: Log, fold: ControlFold, sink: Sink, patience: Patience):
+        self._log, self._fold, self._sink, self._patience = source, fold, sink, patience
         self._reader = source.control_reader()
 
     def close(self) -> None:
@@ -38,11 +37,13 @@ class Desk:
         return self._patience.insist(self._reader.end_offset)
 
     def read(self) -> None:
-        """Fold what is new in control, to its present end."""
+        """Fold what is new in control, to its present end. Raises ``PositionLost`` where that lies before what was read."""
         end = self.end()
-        while self._reader.position() < end:
-            records = self._patience.insist(lambda: self._reader.read(_AT_ONCE, 500))
-            for record in records:
+        position = self._patience.insist(self._reader.position)
+        if end < position:
+            raise PositionLost(made_anew(self._log.name, CONTROL))
+        while position < end:
+            for record in self._patience.insist(lambda: self._some(end)):
                 try:
                     control = decode_control(record.value)
                 except Invalid as error:
@@ -50,8 +51,15 @@ class Desk:
                     self._fold.apply(record.offset, record.append_time, None)
                 else:
                     self._fold.apply(record.offset, record.append_time, control)
-            if not records and self._stop.is_set():
-                raise Stopping
+            position = self._patience.insist(self._reader.position)
+
+    def _some(self, end: int) -> list[LogRecord]:
+        """The next records. Raises ``Unavailable`` where there are some below ``end`` and none comes: a client that lost its
+        broker reads nothing, and says nothing."""
+        records = self._reader.read(_AT_ONCE, _IN_TIME_MS)
+        if not records and self._reader.position() < end:
+            raise Unavailable(f"{self._log.name}: control is not handed out, though there is more of it")
+        return records
 
     def agree_on_partitions(self, consumer: Consumer) -> int:
         """How many the events have; says so where nobody did. Raises ``Invalid`` where control says otherwise, and ``PositionLost``

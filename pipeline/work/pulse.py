@@ -49,17 +49,16 @@ class Pulse:
             return
         read_to = self._fold.now
         ends = self._insist(lambda: self._consumer.end_offsets(active))
-        ours = self._consumer.assignment()
         for number, owned in active.items():
-            if (
-                number in ours
-                and self._consumer.position(number) == owned.position >= ends.get(number, 0)
-                and read_to != NEVER
-            ):
+            if owned.position >= ends.get(number, 0) and self._at(number) == owned.position and read_to != NEVER:
                 owned.through = max(owned.through, read_to)
         self._insist(lambda: self._ownership.announce(speakers, always=True))
         self._desk.note_departed()
         self._insist(lambda: self._diary.write(self._fold))
+
+    def _at(self, number: int) -> int | None:
+        """What a poll would hand out next; None where the partition went away, as it may while we wait for the log."""
+        return self._insist(lambda: self._consumer.position(number) if number in self._consumer.assignment() else None)
 
     def _stands_still(self, now: int) -> bool:
         """Whether nobody moved control time for long. A clock of ours that jumped back is no reason to wait."""

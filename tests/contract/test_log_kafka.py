@@ -289,6 +289,28 @@ def test_a_topic_made_anew_is_noticed_while_reading(kafka: str) -> None:
         reader.consumer.close()
 
 
+def test_13_control_made_anew_is_noticed_while_reading(kafka: str) -> None:
+    """Though the new one has more records than were read of the old one."""
+    with contextlib.closing(open_log(kafka)) as log:
+        log.create(PARTITIONS)
+        with contextlib.closing(log.producer()) as sink:
+            sink.produce([Record(CONTROL, b"one", b"{}", (), 0)])
+        with contextlib.closing(log.control_reader()) as reader:
+            until(lambda: bool(reader.read(10, 50)))
+            assert reader.position() == reader.end_offset() == 1
+            remake(log, CONTROL)
+            with contextlib.closing(log.producer()) as sink:
+                sink.produce([Record(CONTROL, b"another", b"{}", (), 0)] * 3)
+
+            def ends() -> bool:
+                with contextlib.suppress(Unavailable):
+                    reader.end_offset()
+                return False
+
+            with pytest.raises(PositionLost, match=r"lastseen\.control was deleted and made anew"):
+                until(ends)
+
+
 def test_topics_hold_what_they_must(kafka: str) -> None:
     with contextlib.closing(open_log(kafka)) as log:
         assert isinstance(log, KafkaLog)

@@ -133,6 +133,66 @@ def test_12_polls_that_fail_after_they_took_records_lose_none() -> None:
     assert site.log.groups["lastseen"].commits == site.ends()
 
 
+def test_12_a_position_that_is_not_known_yet_is_waited_for() -> None:
+    """As after a broker's restart, when the group's coordinator cannot say where we are; not the end of the worker."""
+    site = Site()
+    site.send(ALL)
+    site.hear(START + DAY)
+    worker = patient(site)
+    worker.drain()
+    position, unknown = worker._consumer.position, list[int]()
+
+    def away(partition: int) -> int:
+        if len(unknown) < 3:
+            unknown.append(partition)
+            raise Unavailable("the position is not known yet")
+        return position(partition)
+
+    worker._consumer.position = away  # type: ignore[method-assign]
+    for _ in range(3):
+        site.time += MINUTE
+        worker.step()
+    assert len(unknown) == 3
+    assert worker.fold.processed() >= site.time - 3 * MINUTE
+
+
+def test_control_that_is_not_handed_out_is_waited_for_with_patience() -> None:
+    """Its end was asked, then it went away: a client that has no broker reads nothing, for ever, and raises nothing."""
+    site = Site()
+    worker = site.worker(patience=0.01, first_backoff=0.001, longest_backoff=0.002)
+    worker.step()
+    read, hold, held = worker._desk._reader.read, worker._ownership.hold, list[int]()
+    worker._desk._reader.read = lambda *_: []  # type: ignore[method-assign]
+
+    def holding() -> None:
+        held.append(1)
+        hold()
+
+    worker._desk._patience._hold = holding
+    site.hear(START)
+    with pytest.raises(Unavailable, match="not handed out"):
+        worker.drain()
+    assert len(held) > 3, "our place in the group is kept"
+    worker._stop.set()
+    with pytest.raises(Stopping):
+        worker.step()
+    worker._stop.clear()
+    worker._desk._reader.read = read  # type: ignore[method-assign]
+    worker.drain()
+    assert worker.fold.position == site.log.broker.topics[CONTROL][0].end
+
+
+def test_13_control_made_anew_under_a_worker_is_an_alarm() -> None:
+    """Fences begin at nothing again; it neither stands still without a word nor reads on in the middle."""
+    site = Site()
+    site.send(ALL)
+    worker = site.worker()
+    worker.drain()
+    site.log.broker.topics[CONTROL][0] = MemoryPartition()
+    with pytest.raises(PositionLost, match=r"lastseen\.control was deleted and made anew"):
+        worker.step()
+
+
 def test_34_cut_off_from_the_log_no_verdict_changes() -> None:
     """For as long as it lasts, whatever the clock on the wall says; and the leases of those who could not renew are renewed."""
     site = Site()

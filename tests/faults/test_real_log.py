@@ -131,6 +131,16 @@ def test_13_control_is_made_anew(site: Real) -> None:
     refused(lastseen(site, "worker"), "lastseen.control was deleted and made anew")
 
 
+def test_13_control_is_made_anew_under_a_worker(site: Real) -> None:
+    site.send(ALL)
+    process = lastseen(site, "worker")
+    try:
+        until(lambda: site.lag() == 0)
+        remake(site, CONTROL)
+    finally:
+        refused(process, "lastseen.control was deleted and made anew", "lastseen setup")
+
+
 def test_13_what_comes_next_is_gone(site: Real) -> None:
     """Retention was faster than we, or somebody deleted records: not skipped without a word, however often it is started."""
     processed(site)
