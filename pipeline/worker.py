@@ -16,6 +16,7 @@ import gc
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 
 from pipeline.core.control import ControlFold
 from pipeline.core.correlate import roles_of
@@ -89,14 +90,16 @@ class Worker:
         self.fold = ControlFold(landscape)
         self._log, self._store = log, store
         self._pacing, self._stop, self._checkpoint = pacing, stop or threading.Event(), checkpoint
-        self._sink = log.producer()
-        self._consumer = log.consumer(group)
-        self._ownership = Ownership(self.fold, self._consumer, self._sink, name)
-        patience = Patience(self.policy, self.counters, self._stop, self._ownership.hold, self._ownership.go_on)
-        self._insist = patience.insist
-        self._beside = Beside(self._insist, thread=getattr(store, "beside", False))
-        self._desk = Desk(log, self.fold, self._sink, patience)
+        self._opened = ExitStack()
         try:
+            self._sink = self._opened.enter_context(closing(log.producer()))
+            self._consumer = self._opened.enter_context(closing(log.consumer(group)))
+            self._ownership = Ownership(self.fold, self._consumer, self._sink, name)
+            patience = Patience(self.policy, self.counters, self._stop, self._ownership.hold, self._ownership.go_on)
+            self._insist = patience.insist
+            beside = Beside(self._insist, thread=getattr(store, "beside", False))
+            self._beside = self._opened.enter_context(closing(beside))
+            self._desk = self._opened.enter_context(closing(Desk(log, self.fold, self._sink, patience)))
             self._desk.read()
             self._partitions = self._desk.agree_on_partitions(self._consumer)
             flows = self._desk.publish(flows)
@@ -188,11 +191,8 @@ class Worker:
         return frozenset(self._ownership.active)
 
     def close(self) -> None:
-        """Leave the group at once; what was committed stays."""
-        self._beside.close()
-        self._consumer.close()
-        self._desk.close()
-        self._sink.close()
+        """Leave the group at once; what was committed stays. Where a part cannot be closed, the others are."""
+        self._opened.close()
 
     def _poll(self, poll_ms: int) -> dict[int, list[LogRecord]]:
         try:

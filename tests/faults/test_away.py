@@ -193,6 +193,46 @@ def test_13_control_made_anew_under_a_worker_is_an_alarm() -> None:
         worker.step()
 
 
+def test_a_worker_that_cannot_begin_leaves_nothing_open() -> None:
+    site = Site()
+    closed: list[str] = []
+
+    class Deaf(MemoryLog):
+        def consumer(self, group: str = GROUP, *, from_beginning: bool = True) -> MemoryConsumer:
+            made = super().consumer(group, from_beginning=from_beginning)
+            made.close = lambda: closed.append("consumer")  # type: ignore[method-assign]
+            return made
+
+        def producer(self) -> MemorySink:
+            made = super().producer()
+            made.close = lambda: closed.append("sink")  # type: ignore[method-assign]
+            return made
+
+        def control_reader(self) -> MemoryControlReader:
+            raise Unavailable("no control")
+
+    site.log = Deaf(1, site.clock)
+    with pytest.raises(Unavailable, match="no control"):
+        site.worker()
+    assert closed == ["consumer", "sink"]
+
+
+def test_a_part_that_cannot_be_closed_keeps_no_other_open() -> None:
+    site = Site()
+    worker = site.worker()
+    closed: list[str] = []
+
+    def refuse() -> None:
+        raise Unavailable("the group cannot be told")
+
+    worker._consumer.close = refuse  # type: ignore[method-assign]
+    worker._desk._reader.close = lambda: closed.append("control")  # type: ignore[method-assign]
+    worker._sink.close = lambda: closed.append("sink")  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="cannot be told"):
+        worker.close()
+    assert closed == ["control", "sink"]
+
+
 def test_34_cut_off_from_the_log_no_verdict_changes() -> None:
     """For as long as it lasts, whatever the clock on the wall says; and the leases of those who could not renew are renewed."""
     site = Site()
