@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
 from pipeline.core.epoch import Epoch, Mark, Offsets, Trust
 from pipeline.core.hearing import (
     FOREVER,
@@ -31,6 +33,8 @@ from schemas.control import (
     Partitions,
     Progress,
 )
+from schemas.errors import Invalid
+from schemas.event import first_fault
 from schemas.flow import Flow, Flows
 from schemas.landscape import Landscape
 
@@ -406,5 +410,18 @@ class ControlFold:
         return dict(self._skews)
 
     def flows(self) -> Flows:
-        """All published flows; of two with one version the first."""
-        return Flows([Flow.model_validate(record.content) for record in self.published.values()])
+        """All published flows; of two with one version the first. Raises ``Invalid`` for one that this code cannot read: to leave
+        it out would be to judge otherwise than those who can."""
+        return Flows([_flow_of(record) for record in self.published.values()])
+
+
+def _flow_of(record: FlowPublished) -> Flow:
+    try:
+        return Flow.model_validate(record.content)
+    except ValidationError as error:
+        fault = first_fault(error)
+        raise Invalid(
+            f"control holds version {record.version} of the flow {record.flow}, which this lastseen cannot read"
+            f" ({fault.reason}): it was published by a newer one, or is none",
+            field=fault.field,
+        ) from None

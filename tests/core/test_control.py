@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.core.hearing import Hearing
 from schemas.control import FlowPublished, Partitions
+from schemas.errors import Invalid
 from schemas.landscape import Landscape
 from tests.core.control_topic import STRICT, S, Topic
 
@@ -309,6 +310,12 @@ def test_of_two_contents_of_a_flows_version_the_first_counts(topic: Topic) -> No
         topic.write(10, FlowPublished(flow="order", version=3, digest=digest, since=0, content={}))
     assert topic.fold.published["order", 3].digest == "x"
     assert [record.digest for record in topic.fold.conflicts] == ["y"]
+
+
+def test_a_flow_that_we_cannot_read_is_not_left_out(topic: Topic) -> None:
+    topic.write(10, FlowPublished(flow="order", version=3, digest="x", since=0, content={"of": "a newer lastseen"}))
+    with pytest.raises(Invalid, match="version 3 of the flow order, which this lastseen cannot read"):
+        topic.fold.flows()
 
 
 def test_a_record_that_nobody_can_read_is_counted_and_its_time_counts(topic: Topic) -> None:
