@@ -51,6 +51,9 @@ def keep_finished_joins(coordinator: Any) -> None:
     background, but when that ends before the next poll, it forgets the outcome and joins again, which throws the whole
     group into another rebalance: two busy workers chase each other for ever. Here the second attempt is given the outcome
     of the first, as long as no other generation came after it.
+
+    Where partitions were added it is the other way round: the leader's assignment in the background takes away the reason to
+    join, so that no poll asks for the outcome, and nobody beats any more. Whoever began to join needs to, until it is done.
     """
     join = coordinator._do_join_and_sync_async
     finished: list[tuple[Any, bytes]] = []
@@ -63,4 +66,6 @@ def keep_finished_joins(coordinator: Any) -> None:
         finished.append((coordinator._generation, assignment))
         return assignment
 
+    needed = coordinator.need_rejoin
     coordinator._do_join_and_sync_async = join_or_keep
+    coordinator.need_rejoin = lambda: coordinator.rejoining or needed()

@@ -627,3 +627,14 @@ def test_kafka_says_for_how_long_it_keeps_what_was_appended(kafka: str) -> None:
             until(lambda wanted=wanted: log.retention() == wanted)  # type: ignore[misc]
     finally:
         log.close()
+
+
+def test_added_partitions_reach_who_hardly_waits(kafka: str) -> None:
+    """The join ends between two polls; the leader's own assignment had taken away the reason for it."""
+    with contextlib.closing(open_log(kafka)) as log:
+        log.create(PARTITIONS)
+        with contextlib.closing(log.consumer()) as consumer:
+            until(lambda: (consumer.poll(100, 0), consumer.take_changes(), len(consumer.assignment()) == PARTITIONS)[2])
+            log.extend(PARTITIONS + 3)
+            until(lambda: (consumer.poll(100, 0), consumer.take_changes(), len(consumer.assignment()) > PARTITIONS)[2])
+            assert consumer.assignment() == frozenset(range(PARTITIONS + 3))
