@@ -164,33 +164,34 @@ def refused(sink: KafkaSink, size: int, beside: Callable[[], object]) -> Excepti
     return large.error
 
 
-def test_a_record_that_the_broker_finds_too_large_takes_no_other_with_it(kafka: str) -> None:
+@pytest.fixture
+def narrow(kafka: str) -> Iterator[KafkaSink]:
+    """To a broker that takes no record of more than 50,000 bytes."""
+    with contextlib.closing(open_log(kafka)) as log:
+        log.create(PARTITIONS)
+        limit(log, 50_000)
+        with contextlib.closing(log.producer()) as made:
+            assert isinstance(made, KafkaSink)
+            yield made
+
+
+def test_a_record_that_the_broker_finds_too_large_takes_no_other_with_it(narrow: KafkaSink) -> None:
     """kafka-python gives up everything for it, until it is replaced; and the next one comes a moment later."""
-    with contextlib.closing(open_log(kafka)) as log:
-        log.create(PARTITIONS)
-        limit(log, 50_000)
-        with contextlib.closing(log.producer()) as sink:
-            assert isinstance(sink, KafkaSink)
-            others: list[Pending] = []
-            for _ in range(3):
-                error = refused(sink, 100_000, lambda: others.append(sink.send(event("order:2", b"small", 1))))
-                assert isinstance(error, ValueError)
-                until(lambda: not sink.poll())
-                assert sink.produce([event("order:2", b"small", 1)])
-            assert {type(one.error) for one in others} <= {type(None), Unavailable}
+    others: list[Pending] = []
+    for _ in range(3):
+        error = refused(narrow, 100_000, lambda: others.append(narrow.send(event("order:2", b"small", 1))))
+        assert isinstance(error, ValueError)
+        until(lambda: not narrow.poll())
+        assert narrow.produce([event("order:2", b"small", 1)])
+    assert {type(one.error) for one in others} <= {type(None), Unavailable}
 
 
-def test_of_a_batch_that_is_too_large_the_record_is_refused_that_is(kafka: str) -> None:
+def test_of_a_batch_that_is_too_large_the_record_is_refused_that_is(narrow: KafkaSink) -> None:
     """What is too large together is split, and arrives."""
-    with contextlib.closing(open_log(kafka)) as log:
-        log.create(PARTITIONS)
-        limit(log, 50_000)
-        with contextlib.closing(log.producer()) as sink:
-            assert isinstance(sink, KafkaSink)
-            sink.produce([event("order:1", b"x" * 30_000, 0) for _ in range(5)])
-            around = [sink.send(event("order:1", b"x" * 30_000, 0)) for _ in range(2)]
-            assert isinstance(refused(sink, 90_000, lambda: None), ValueError)
-            assert not any(isinstance(one.error, ValueError) for one in around)
+    narrow.produce([event("order:1", b"x" * 30_000, 0) for _ in range(5)])
+    around = [narrow.send(event("order:1", b"x" * 30_000, 0)) for _ in range(2)]
+    assert isinstance(refused(narrow, 90_000, lambda: None), ValueError)
+    assert not any(isinstance(one.error, ValueError) for one in around)
 
 
 def test_nobody_is_blamed_while_a_record_is_being_handed_over(sink: KafkaSink) -> None:

@@ -188,6 +188,8 @@ class KafkaSink:
         """kafka-python 3.0.12 drops its producer id where a record that was sent once is given up, and asks for another only in the
         state that it begins in: without this it never sends again, and tells of nothing that waits."""
         manager = self._producer._transaction_manager
+        if manager.has_producer_id():
+            return  # The lock is taken for every record otherwise.
         with manager._lock:
             if manager._current_state is TransactionState.READY and not manager.has_producer_id():
                 manager._current_state = TransactionState.UNINITIALIZED
