@@ -324,13 +324,13 @@ class Worker:
         self.counters.conflicts = self._ledger.conflicts
         # Where the log keeps what was read, what was forgotten is in it still: that goes at once.
         if batch.leaving.erasing or self.counters.batches % self.policy.trim_every == 0:
-            self._trim()
+            self._trim(wipe=batch.leaving.erasing)
 
-    def _trim(self) -> None:
+    def _trim(self, *, wipe: bool = False) -> None:
         # By what is committed: a position of ours may have been refused, and whoever comes next reads on from the commit.
         committed = self._insist(lambda: self._consumer.committed(self._ownership.active))
         positions = {number: position for number, position in committed.items() if position is not None}
-        self._insist(lambda: self._log.trim(positions))
+        self._insist(lambda: self._log.trim(positions, wipe=wipe))
 
     # What is due ---------------------------------------------------------------------------------------------------
 

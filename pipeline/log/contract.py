@@ -235,8 +235,9 @@ class Log(Protocol):
         """What is wrong, one sentence each with how to mend it; empty when all is well. Does not raise."""
         ...
 
-    def trim(self, positions: Mapping[int, int]) -> None:
-        """Give up events below these offsets (committed before) and superseded control; Kafka does so by itself."""
+    def trim(self, positions: Mapping[int, int], *, wipe: bool = False) -> None:
+        """Give up events below these offsets (committed before) and superseded control; Kafka does so by itself. ``wipe``: no byte
+        of them may be left in a file of ours."""
         ...
 
     def retention(self) -> int | None:

@@ -351,7 +351,7 @@ class KafkaLog:
     def check(self) -> list[str]:
         return self._topics.check()
 
-    def trim(self, positions: Mapping[int, int]) -> None:
+    def trim(self, positions: Mapping[int, int], *, wipe: bool = False) -> None:
         """Nothing: topics have a retention."""
 
     def retention(self) -> int | None:

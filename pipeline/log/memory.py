@@ -255,7 +255,7 @@ class MemoryLog:
     def check(self) -> list[str]:
         return ["the log in memory is switched off"] if self.broker.down else []
 
-    def trim(self, positions: Mapping[int, int]) -> None:
+    def trim(self, positions: Mapping[int, int], *, wipe: bool = False) -> None:  # noqa: ARG002
         self.broker.require()
         for partition, offset in positions.items():
             self.broker.topics[EVENTS][partition].trim(offset)

@@ -246,6 +246,8 @@ class SqliteLog:
         self._synchronous = synchronous
         self._lease_clock = lease_clock
         self._db = connect(path, synchronous)
+        # What was trimmed may be somebody's who wants to be forgotten; a deleted row's bytes stay in the file otherwise.
+        self._db.execute("PRAGMA secure_delete = ON")
 
     def partitions(self) -> int:
         with errors_of(self.path):
@@ -297,13 +299,16 @@ class SqliteLog:
             return [str(error)]
         return [f"{self.path} is damaged: {problem}. Restore it, or move it away and load again" for problem in found]
 
-    def trim(self, positions: Mapping[int, int]) -> None:
+    def trim(self, positions: Mapping[int, int], *, wipe: bool = False) -> None:
         with errors_of(self.path):
             for partition, offset in positions.items():
                 while self._trim_some(partition, offset):
                     pass
             with transaction(self._db):
                 self._compact_control()
+            if wipe:
+                # Pages as they were stand in the write-ahead log until it begins anew.
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def retention(self) -> int | None:
         return 0

@@ -39,6 +39,7 @@ from pipeline.work.retention import Retention
 from schemas import wire
 from schemas.joined import Forget, Lines, address, encode_lines, parts
 from schemas.landscape import Landscape
+from schemas.wire import Observed
 from tracer.record import EVENTS, Record
 
 log = logging.getLogger("lastseen.worker")
@@ -114,9 +115,11 @@ class Eraser:
 
     def _find_named(self, key: Key, partition: int, found: Found, *, generations: bool) -> None:
         """Transactions that live here and carry the key: those that go (all generations of a number that a person meant), and
-        those of which only the name goes."""
-        named = {(row.transaction_type, row.transaction_id) for row in self._store.find_keys(key[1], key[0])}
-        named.update(self._store.late_with(key))
+        those of which only the name goes: they carry the number, whichever generation they mean."""
+        number = key[0], number_of(key[1])
+        generations = generations and key == number
+        named = {(row.transaction_type, row.transaction_id) for row in self._store.find_keys(number[1], key[0])}
+        named.update(self._store.late_with(number))
         own = key[0] in self._landscape.transaction_types()
         if own:
             named.add(key)
@@ -125,8 +128,8 @@ class Eraser:
         for one in sorted(named):
             if self._home(one) != partition:
                 continue
-            if own and (one[0], number_of(one[1])) != (key[0], number_of(key[1])):
-                found.naming.setdefault(one, {})[key] = partition
+            if own and (one[0], number_of(one[1])) != number:
+                found.naming.setdefault(one, {})[number] = partition
             elif not own or generations or one == key:
                 found.transactions.setdefault(one, partition)
 
@@ -277,27 +280,28 @@ class Eraser:
         self._checkpoint("forget: deleted")
 
     def _take_names_out(self, found: Found) -> None:
-        """Out of the events of those that stay. The key rows, by which they were found, go last."""
+        """Out of the events of those that stay, where they mean one that goes. The key rows, by which they were found, go last."""
         for one in found.stay:
             keys = found.naming[one]
-            events = [
-                (event, [name for name, value in event.keys.items() if (name, value) in keys])
-                for event in self._store.load_events([one])[one]
-            ]
-            plain = [(event.id, without(event, names)) for event, names in events if names]
-            self._store.write_events([EventRow(*one, event, wire.encode([event])) for _, event in plain])
-            late = [
-                row.event.id
-                for row in self._store.late(_ALL)
-                if row[:2] == one and keys.keys() & row.event.keys.items()
-            ]
-            self._store.delete_events([(one, id) for id in (*(id for id, _ in plain), *late)])
-            for kind, value in keys:
+            events = self._store.load_events([one])[one]
+            late = [row.event for row in self._store.late(_ALL) if row[:2] == one]
+            naming = [(event, names) for event in events if (names := self._names(event, keys))]
+            plain = [without(event, names) for event, names in naming]
+            self._store.write_events([EventRow(*one, event, wire.encode([event])) for event in plain])
+            gone = {event.id for event, _ in naming} | {event.id for event in late if self._names(event, keys)}
+            self._store.delete_events([(one, id) for id in sorted(gone)])
+            for key in keys:
                 # What was said of it rests on events whose ids hold the name, as often as not.
-                self._store.unname_in((kind, number_of(value)), [one])
-            self._store.delete_keys([(key, one) for key in keys])
+                self._store.unname_in(key, [one])
+            kept = {key for event in (*events, *late) if event.id not in gone for key in event.keys.items()}
+            self._store.delete_keys([(key, one) for key in keys.keys() - kept])
             self._retention.drop([one])
         self._checkpoint("forget: names taken out")
+
+    def _names(self, event: Observed, keys: Mapping[Key, int]) -> list[str]:
+        """The key types by which it names one that goes; by its time, where numbers come round."""
+        named = keys.keys() & event.keys.items()
+        return [key[0] for key in named if self._forgotten.meant(key, event.time)]
 
     def _delete(self, found: Found, gone: list[Transaction]) -> None:
         store = self._store

@@ -59,15 +59,21 @@ class Forgotten:
         self.reuse = dict(reuse or {})
         self.salts: list[str] = []
         self._digests: dict[tuple[str, str], tuple[int, int]] = {}  # to when it ended, and when it was forgotten
+        self._heard: set[tuple[str, str]] = set()  # those that a letter told of, and nobody marked yet
         self._types: dict[tuple[str, str], dict[str, bool]] = {}
         self._generations: dict[Transaction, dict[str, int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._digests)
 
-    def learn(self, rows: Iterable[TombstoneRow]) -> None:
-        """Take tombstones of this kind that are not known yet, or not when what they stand for ended."""
+    def learn(self, rows: Iterable[TombstoneRow], *, heard: bool = False) -> None:
+        """Take tombstones of this kind that are not known yet, or not when what they stand for ended. ``heard``: they are not
+        stored, or not known to be."""
         for row in rows:
+            if not heard:
+                self._heard.discard((row.key_type, row.digest))
+            elif (row.key_type, row.digest) not in self._digests:
+                self._heard.add((row.key_type, row.digest))
             mode, _, rest = row.digest.partition(":")
             salt = rest.partition(":")[0]
             known = self._digests.get((row.key_type, row.digest))
@@ -143,8 +149,10 @@ class Forgotten:
         return max((ended for ended, _ in said), default=0)
 
     def told(self, one: Transaction) -> bool:
-        """Whether it went along: every partition heard of it, and its rows were marked."""
-        return self._holds(TRANSACTION, *one)
+        """Whether it went along: every partition heard of it, and its rows were marked. (Who only had word of it from where another
+        event was read has yet to tell those of its aliases.)"""
+        known = [(one[0], digest_of(TRANSACTION, *one, salt)) for salt in self.salts]
+        return any(digest in self._digests and digest not in self._heard for digest in known)
 
     def alias(self, one: Alias) -> bool:
         """Whether what comes for it is kept no more."""

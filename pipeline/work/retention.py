@@ -117,7 +117,7 @@ class Retention:
             if by_time and home(key, self._partitions) == partition:
                 key = key[0], self._filed_under(key, partition, forget.at)
                 forgets[place] = (partition, replace(forget, key=address(*key)))
-            self.forgotten.learn([tombstone_of(forget.mode, key, forget.salt, now, now, forget.at)])
+            self.forgotten.learn([tombstone_of(forget.mode, key, forget.salt, now, now, forget.at)], heard=True)
 
     def _filed_under(self, one: Transaction, partition: int, time: int) -> str:
         if one[1] != number_of(one[1]):

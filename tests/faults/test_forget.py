@@ -19,6 +19,7 @@ from pipeline.store.clickhouse import ClickHouseStore
 from pipeline.store.contract import Store, VerdictQuery
 from pipeline.store.embedded import open_embedded
 from pipeline.store.memory import MemoryStore
+from pipeline.store.rows import home
 from pipeline.work.reading import Reading
 from pipeline.worker import Policy, Worker
 from schemas.flow import Flows
@@ -117,7 +118,7 @@ def drained(site: Site, make: Callable[[], Worker] | None = None) -> Worker:
 
 def untrimmed(site: Site) -> Site:
     """As Kafka, which keeps what was read."""
-    site.log.trim = lambda positions: None  # type: ignore[method-assign]
+    site.log.trim = lambda positions, *, wipe=False: None  # type: ignore[method-assign]
     return site
 
 
@@ -235,6 +236,28 @@ def test_33_one_event_with_the_key_takes_its_transaction_along_in_either_order(f
         worker.drain()
     assert "o5" not in orders(site)
     assert mentions(site.store, "'o5'") == []
+
+
+def test_33_who_goes_along_with_an_event_that_was_read_elsewhere_leaves_nothing_under_its_aliases() -> None:
+    site, _ = before_and_after(3)
+    forget(site)
+    worker = drained(site)
+    start = START + 21 * DAY
+    order = told("order", "o7", "placed 0m, paid 2m", AMOUNT, start)
+    paid = by_alias(told("order", "o7", "paid 3m", {}, start), "payment", "pay-7")
+    send(site, [order[0], *with_keys(order[1:], payment="pay-7"), *paid], epoch=2)
+    site.hear(START + 22 * DAY)
+    worker.drain()
+    assert {"_events", "_links", "_kept"} <= set(mentions(site.store, "pay-7"))
+    (cart,) = told("checkout", "c7", "placed 8m", {}, start)
+    carried = {"cart": "c7", "order": "o7", "customer": "VINET"}
+    assert len({home(key, 3) for key in [("cart", "c7"), ("order", "o7"), ("payment", "pay-7")]}) == 3
+    cart |= {"keys": carried, "source": "app", "epoch": 3, "seq": 1}
+    site.send([cart], epoch=3, at=home(("cart", "c7"), 3))
+    worker.drain()
+    assert orders(site) == {"o3", "c1"}
+    for gone in ("'o7'", '"o7"', "pay-7"):
+        assert mentions(site.store, gone) == [], gone
 
 
 def test_33_a_replay_of_the_log_from_its_beginning_brings_nothing_back() -> None:
@@ -406,6 +429,8 @@ def test_33_the_embedded_log_holds_nothing_of_it_as_soon_as_it_was_processed(tmp
     worker.close()
     with closing(sqlite3.connect(tmp_path / "log.sqlite")) as database:
         assert database.execute("SELECT count(*) FROM events").fetchone() == (0,)
+    left = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"VINET" not in left, "nor do the bytes of deleted rows hold it"
     log.close()
 
 

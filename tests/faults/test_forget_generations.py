@@ -134,6 +134,28 @@ def test_the_name_of_a_forgotten_generation_is_not_taken_out_of_what_names_the_n
     ) == 1
 
 
+@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize("gone", [1, 2])
+def test_the_name_of_a_forgotten_generation_goes_from_what_named_it_and_stays_in_what_named_the_other(
+    gone: int, partitions: int
+) -> None:
+    who = ["VINET", "TOMSP"] if gone == 1 else ["TOMSP", "VINET"]
+    carts = [{**cart_with("7", who[0], START), "id": "one"}, {**cart_with("7", who[1], AGAIN), "id": "two"}]
+    for cart in carts:
+        del cart["keys"]["customer"]
+    site = site_with(first(who[0]), second(who[1]), partitions)
+    then(site, carts)
+    site.evict_all()
+    forget(site)
+    drained(site)
+    assert orders(site) == {"7" if gone == 2 else "7↻2", "c-7"}
+    left = site.store.load_events([("cart", "c-7")])["cart", "c-7"]
+    named = {event.id: "order" in event.keys for event in left}
+    assert len(named) == 2
+    assert [id for id, there in named.items() if there] == ["two" if gone == 1 else "one"]
+    assert ("cart", "c-7") in {row[2:4] for row in site.store.find_keys("7", "order")}
+
+
 def test_one_that_was_forgotten_after_its_retention_is_known_again() -> None:
     site = untrimmed(round_site())
     send(site, first("VINET"))

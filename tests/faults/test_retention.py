@@ -27,7 +27,7 @@ LATE = [{**told("order", "o1", "delivered 3.2d #p2", {})[0], "id": "o1/late"}]
 def site_of(partitions: int = 1, store: MemoryStore | None = None, **landscape: Any) -> Site:
     site = Site(partitions, store)
     site.landscape = site.landscape.model_copy(update={"retention": 90 * DAY, **landscape})
-    site.log.trim = lambda positions: None  # type: ignore[method-assign]  # as Kafka, which keeps what was read
+    site.log.trim = lambda positions, *, wipe=False: None  # type: ignore[method-assign]  # as Kafka, which keeps what was read
     return site
 
 
