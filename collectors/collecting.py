@@ -12,20 +12,18 @@ not settled. While too much is not settled, the input is not asked for more; so 
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from collectors.checkpoint import Checkpoint
 from collectors.collector_file import CollectorFile
-from collectors.formats.contract import Item
-from collectors.inputs.live import Context, LiveInput, Parcel, Placed
-from collectors.personal import bytes_of
+from collectors.inputs.live import Context, LiveInput, Parcel
+from collectors.items import Counts, Items
+from collectors.patience import Patience, Tell
 from collectors.reader import Reader
-from collectors.withheld import Kept, Withheld
+from collectors.withheld import Withheld
 from schemas.errors import Invalid
 from schemas.landscape import Landscape
 from schemas.times import EARLIEST, SECOND, format_time
@@ -35,29 +33,11 @@ from tracer.keyring import NoKey
 from tracer.privacy import Privacy
 from tracer.sinks.contract import Sink
 
-LEAST_BAD = 100
-"""As the worker's measure (law 10): so many faults, and more of them than of events, and a source is mostly bad."""
 MAX_UNSETTLED = 20_000
 """Items of one collector that are on their way to the log; beyond, its input is not asked for more."""
-_RETRY = (SECOND // 2, 30 * SECOND)
 _SAVE_EVERY = SECOND
 _LAST_WORDS = 2 * SECOND
 """As long a collector that is told to stop reads on to where its input ended then; a backlog is left to the next run."""
-
-Tell = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a collector did. ``without``: records that met no condition and made no event;
-    ``withheld``: of those quarantined, of which no byte was sent, as they may hold personal data."""
-
-    read: int = 0
-    events: int = 0
-    quarantined: int = 0
-    without: int = 0
-    withheld: int = 0
-    first_fault: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +56,6 @@ class Collecting:
     """One collector at work.
 
     Attributes:
-        counts: since it began.
         failed: why it cannot go on; None while it can.
         done: with ``once``, all was read and acknowledged.
         incomplete: with ``once``, not all could be read, and nothing was vouched for.
@@ -110,7 +89,6 @@ class Collecting:
         """
         self.name = file.collector.name
         self.file = file
-        self.counts = Counts()
         self.failed: Invalid | None = None
         self.done = False
         self.incomplete = False
@@ -118,8 +96,8 @@ class Collecting:
         self.once = once
         self._checkpoint, self._clock, self._tell = checkpoint, clock, tell
         self._through = through
-        self._withheld = withheld
         self._max = max_unsettled
+        self._patience = Patience(self.name, clock, tell)
         self._reader = Reader(file, privacy or Privacy())
         self._live: LiveInput = file.input.open(Context(file.format, checkpoint, clock, env, file.base, once))
         boot = clock()
@@ -129,17 +107,15 @@ class Collecting:
             transaction_types=landscape.transaction_types(), normalise=landscape.normalisers(),
             limits=limits, every=every, block=True, load=once,
         )  # fmt: skip
+        self._items = Items(self.name, self._reader, self._emitter, clock, self._patience, tell, withheld)
         # Nothing before is vouched for; between the last run's end and now everything, but only once it has been read.
         self._emitter.hold = boot if since is None else since
         self._handed: int | None = None  # all that was there before has been handed out
         self._todo: deque[_Underway] = deque()
-        self._items: Iterator[bool] | None = None
+        self._emitting: Iterator[bool] | None = None
         self._pending: deque[_Underway] = deque()
         self._unsettled = 0
-        self._wait_until = self._save_at = 0
-        self._patience = _RETRY[0]
-        self._away = ""
-        self._bad_told = LEAST_BAD
+        self._save_at = 0
 
     def _since(self, told: int | None) -> int | None:
         """From when on this epoch vouches: where the last one ended, if the input goes on just there."""
@@ -147,6 +123,11 @@ class Collecting:
             return EARLIEST if told is None else told
         last = self._checkpoint.through
         return last if last is not None and getattr(self._live, "continuous", False) else None
+
+    @property
+    def counts(self) -> Counts:
+        """What it did since it began."""
+        return self._items.counts
 
     @property
     def at_end(self) -> bool:
@@ -196,7 +177,7 @@ class Collecting:
             not self._todo
             and self._unsettled < self._max
             and self._emitter.room
-            and self._clock() >= self._wait_until
+            and self._clock() >= self._patience.until
             and not self._live.finished
         )
 
@@ -206,12 +187,12 @@ class Collecting:
             parcels = self._live.poll(timeout)
             self._handed = self._said_through(bool(parcels))
         except Unavailable as error:
-            self._later(str(error))
+            self._patience.later(str(error))
             return False
         except Invalid as error:
             self._fail(error)
             return False
-        self._back()
+        self._patience.back()
         for parcel in parcels:
             began = floor if parcel.known is None else min(parcel.known, self._clock() if floor is None else floor)
             self._todo.append(_Underway(parcel, began, max(1, len(parcel.items))))
@@ -226,21 +207,6 @@ class Collecting:
             through = self._handed if came else self._clock()
         return through if self._handed is None or through is None else max(through, self._handed)
 
-    def _later(self, reason: str) -> None:
-        self._wait_until = self._clock() + self._patience
-        self._patience = min(2 * self._patience, _RETRY[1])
-        self._away_for(reason)
-
-    def _away_for(self, reason: str) -> None:
-        if not self._away:
-            self._tell(f"{self.name}: waiting: {reason}")
-        self._away = reason
-
-    def _back(self) -> None:
-        if self._away:
-            self._tell(f"{self.name}: goes on")
-        self._away, self._patience = "", _RETRY[0]
-
     # Step 1: mapped and emitted
 
     def _work(self) -> bool:
@@ -248,9 +214,9 @@ class Collecting:
         worked = False
         while self._todo and self._emitter.room and not self._broken:
             underway = self._todo[0]
-            self._items = self._items or self._emit(underway)
+            self._emitting = self._emitting or self._items.emit(underway.parcel)
             try:
-                for took in self._items:
+                for took in self._emitting:
                     worked = worked or took
                     if not took or not self._emitter.room:
                         return worked
@@ -266,66 +232,12 @@ class Collecting:
             underway.parcel.items = []  # what was read is not kept until it is acknowledged
             self._pending.append(underway)
             self._todo.popleft()
-            self._items = None
+            self._emitting = None
         return worked
 
     def _fail(self, error: Invalid) -> None:
         self.failed = error
         self._tell(f"{self.name}: stopped: {error}")
-
-    def _emit(self, underway: _Underway) -> Iterator[bool]:
-        """Item after item: whether it was taken. Goes on where it was."""
-        parcel = underway.parcel
-        around = parcel.around or parcel.known or self._clock()
-        beside = [placed.item for placed in parcel.items]
-        for placed in parcel.items:
-            self.counts.read += 1
-            output = self._reader.read(parcel.stream, placed, around)
-            aside = list(output.aside)
-            for event in output.events:
-                while not self._sent(event, aside):
-                    yield False
-                yield True
-            for reason in aside:
-                while not self._set_aside(parcel, placed, reason, beside):
-                    yield False
-                yield True
-            self.counts.without += not output.events and not aside
-
-    def _sent(self, event: dict[str, Any], aside: list[str]) -> bool:
-        try:
-            self._emitter.emit(event)
-        except Unavailable:
-            return False
-        except ValueError as error:
-            aside.append(f"{event['step']}: {error}")
-        else:
-            self.counts.events += 1
-        return True
-
-    def _set_aside(self, parcel: Parcel, placed: Placed, reason: str, beside: list[Item]) -> bool:
-        item, name = placed.item, parcel.name or self.name
-        told = str(Invalid(reason, file=name, line=item.line))
-        body, withheld = self._reader.guard.aside(item, f"{name}:{item.line}", beside)
-        try:
-            if withheld and self._withheld is not None:
-                digest = json.loads(body).get("digest", "")
-                self._withheld.keep(Kept(self.name, parcel.stream, placed.place, told, digest, bytes_of(item)))
-            self._emitter.set_aside(body, told, f"{self.name}:{self._reader.guard.place(placed.place, item)}")
-        except Unavailable as error:
-            self._away_for(str(error))
-            return False
-        counts = self.counts
-        counts.quarantined += 1
-        counts.withheld += withheld
-        counts.first_fault = counts.first_fault or told
-        if counts.quarantined >= self._bad_told and counts.quarantined > counts.events:
-            self._bad_told = 10 * counts.quarantined
-            self._tell(
-                f"{self.name}: MOSTLY BAD: {counts.quarantined} faults and {counts.events} events, so the collector's file does "
-                f"not seem to fit, and workers set the source aside. The first: {counts.first_fault}"
-            )
-        return True
 
     # Steps 2 and 3: settled and saved
 
@@ -352,9 +264,7 @@ class Collecting:
             self._checkpoint.save()
         except Unavailable as error:
             # What is read goes on: without the position it would only come again, under the same ids.
-            if self._away != str(error):
-                self._tell(f"{self.name}: {error}; goes on, and would read again what came since")
-            self._away = str(error)
+            self._patience.going_on(str(error), "goes on, and would read again what came since")
             return False
         return True
 

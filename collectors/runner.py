@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from collectors.collecting import Collecting, Tell
+from collectors.collecting import Collecting
+from collectors.patience import Tell
 from tracer.errors import Unavailable
 
 
