@@ -7,11 +7,12 @@ vouches for has been processed through every forwarding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from pipeline.core.epoch import Epoch, Mark, Offsets, Trust
+from pipeline.core.epoch import Epoch, Mark, Trust
 from pipeline.core.hearing import (
     FOREVER,
     NEVER,
@@ -21,6 +22,7 @@ from pipeline.core.hearing import (
     gaps,
     merge_intervals,
 )
+from pipeline.core.settling import Partition, Settling
 from schemas.control import (
     Control,
     Distrust,
@@ -39,17 +41,6 @@ from schemas.flow import Flow, Flows
 from schemas.landscape import Landscape
 
 EpochKey = tuple[str, int]
-
-
-@dataclass(slots=True)
-class Partition:
-    """How far a partition is, by its owner. ``fence``: offset of the *own* that counts, -1 before the first."""
-
-    fence: int = -1
-    worker: str = ""
-    position: int = 0
-    through: int = NEVER
-    forwarded: dict[int, Offsets] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +65,7 @@ class ControlFold:
         self.now = NEVER
         self.position = 0
         self.version = 0
-        self.partition_count = 0
         self.log = ""
-        self.partitions: dict[int, Partition] = {}
         self.epochs: dict[EpochKey, Epoch] = {}
         self.published: dict[tuple[str, int], FlowPublished] = {}
         self.conflicts: list[FlowPublished] = []
@@ -92,8 +81,17 @@ class ControlFold:
         self._departed: dict[EpochKey, Epoch] = {}
         self._skews: dict[EpochKey, int] = {}
         self._distrusted: set[EpochKey] = set()
-        # Nobody's source: what the partitions vouch for themselves is settled as a marker is.
-        self._read = Epoch("", 0, -1, (), boot=NEVER, since=NEVER, every=0, first_at=NEVER, last_at=NEVER)
+        self._settling = Settling()
+
+    @property
+    def partitions(self) -> Mapping[int, Partition]:
+        """How far each partition is of which anything was said."""
+        return self._settling.partitions
+
+    @property
+    def partition_count(self) -> int:
+        """How many the events have, 0 while nobody said so."""
+        return self._settling.count
 
     # Records -------------------------------------------------------------------------------------------------------
 
@@ -112,9 +110,9 @@ class ControlFold:
         elif isinstance(record, Hello):
             self._hello(offset, record)
         elif isinstance(record, Own):
-            self._own(offset, record)
+            self._settling.own(offset, record)
         elif isinstance(record, Partitions):
-            self.partition_count = record.count
+            self._settling.count = record.count
             self.log = record.log or self.log
         elif isinstance(record, FlowPublished):
             self._published(record)
@@ -226,27 +224,10 @@ class ControlFold:
         if before is None or before != epoch.standing(self.landscape.grace):
             self._changed(epoch.source)
 
-    def _own(self, offset: int, record: Own) -> None:
-        partition = self.partitions.setdefault(record.partition, Partition())
-        if partition.fence == record.after:
-            partition.fence, partition.worker = offset, record.worker
-
     def _progress(self, record: Progress) -> None:
-        partition = self.partitions.setdefault(record.partition, Partition())
-        if partition.fence != record.fence:
-            return
-        partition.position = max(partition.position, record.position)
-        partition.through = max(partition.through, record.through)
-        for depth, offsets in record.forwarded.items():
-            known = partition.forwarded.setdefault(depth, {})
-            for target, after in offsets.items():
-                known[target] = max(after, known.get(target, 0))
-        for key in list(self._unsettled):
-            self._settle(self.epochs[key])
-        read = self._read_through()
-        if read > self._read.through:
-            self._read.add(Mark(read, {}))
-        self._settle(self._read)
+        if self._settling.progress(record):
+            for key in list(self._unsettled):
+                self._settle(self.epochs[key])
 
     def _published(self, record: FlowPublished) -> None:
         known = self.published.setdefault((record.flow, record.version), record)
@@ -277,62 +258,20 @@ class ControlFold:
             self._distrusted.add(key)
         self._changed(record.source)
 
-    # Settling ------------------------------------------------------------------------------------------------------
-
     def _settle(self, epoch: Epoch) -> None:
-        """Round 0: every position has passed ``acked``. Round k: every position has passed what was forwarded at depth k and
-        announced when round k-1 ended. Settled at the first round that reaches the deepest depth announced."""
-        while epoch.pending:
-            mark = epoch.pending[0]
-            if epoch.round is None:
-                epoch.round, epoch.targets = 0, mark.acked
-            while self._passed(epoch.targets):
-                epoch.round += 1
-                targets = self._forwarded(epoch.round)
-                if targets is None:
-                    break
-                epoch.targets = targets
-            else:
-                return
+        while self._settling.ready(epoch):
             standing = epoch.standing(self.landscape.grace)
-            epoch.pending.popleft()
-            epoch.round, epoch.targets = None, {}
-            epoch.settled, epoch.owed = max(epoch.settled, mark.through), max(epoch.owed, mark.accounted)
-            if mark.goodbye and epoch.goodbye and not epoch.pending:
-                epoch.goodbye_settled = True
+            epoch.settle_first()
             self._compare(epoch, standing)
-        self._unsettled.pop((epoch.source, epoch.epoch), None)
-
-    def _passed(self, targets: Offsets) -> bool:
-        return all(
-            (partition := self.partitions.get(number)) is not None and partition.position >= after
-            for number, after in targets.items()
-            if after > 0
-        )
-
-    def _forwarded(self, depth: int) -> Offsets | None:
-        """Offsets after all that was announced as forwarded at ``depth``; None past the deepest depth announced."""
-        targets: Offsets = {}
-        deeper = False
-        for partition in self.partitions.values():
-            for known, offsets in partition.forwarded.items():
-                deeper = deeper or known >= depth
-                if known == depth:
-                    for target, after in offsets.items():
-                        targets[target] = max(after, targets.get(target, 0))
-        return targets if deeper else None
+        if not epoch.pending:
+            self._unsettled.pop((epoch.source, epoch.epoch), None)
 
     # Answers -------------------------------------------------------------------------------------------------------
 
     def processed(self) -> int:
         """How far all partitions have been processed, and what that sent on, µs of the log's time, less the settling time."""
-        through = min(self._read.settled, self._read_through())
+        through = self._settling.processed()
         return NEVER if through == NEVER else through - self.landscape.settling
-
-    def _read_through(self) -> int:
-        """How far all partitions were read, µs."""
-        count = self.partition_count or len(self.partitions)
-        return min((p.through if (p := self.partitions.get(n)) else NEVER for n in range(count)), default=NEVER)
 
     def systems(self) -> list[str]:
         """Systems of which a source ever spoke."""

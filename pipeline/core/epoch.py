@@ -237,3 +237,11 @@ class Epoch:
         if len(self.pending) > MAX_PENDING:
             kept = list(self.pending)
             self.pending = deque([kept[0], *kept[2:-1:2], kept[-1]])
+
+    def settle_first(self) -> None:
+        """All that the first marker that waits vouches for is processed."""
+        mark = self.pending.popleft()
+        self.round, self.targets = None, {}
+        self.settled, self.owed = max(self.settled, mark.through), max(self.owed, mark.accounted)
+        if mark.goodbye and self.goodbye and not self.pending:
+            self.goodbye_settled = True
