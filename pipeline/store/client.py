@@ -33,7 +33,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SETTINGS = {"async_insert": 0}
 _FORMATS = {"DateTime64": "int"}
 
-_NOT_SET_UP = {60, 81}  # UNKNOWN_TABLE, UNKNOWN_DATABASE
+_NOT_SET_UP = {16, 47, 60, 81}  # NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_IDENTIFIER, UNKNOWN_TABLE, UNKNOWN_DATABASE
 _REFUSED = {
     192,
     193,
@@ -42,7 +42,7 @@ _REFUSED = {
     516,
 }  # unknown user, wrong password, required password, access denied, authentication failed
 # What only our own SQL or rows can cause. Retrying would repeat it for ever: a bug, law 10.
-_OURS = {6, 16, 20, 26, 27, 36, 38, 41, 42, 43, 44, 46, 47, 50, 53, 62, 69, 70, 72, 115, 130, 190, 321, 386, 456, 457}
+_OURS = {6, 20, 26, 27, 36, 38, 41, 42, 43, 44, 46, 50, 53, 62, 69, 70, 72, 115, 130, 190, 321, 386, 456, 457}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +179,8 @@ class Client:
             return RuntimeError(f"{self.name} refused what we sent: {reason}")
         if code in _NOT_SET_UP:
             return Unavailable(
-                f"{self.name} lacks tables of ours in database {self.address.database!r}: it was never set up, or by an older "
-                "lastseen; run lastseen setup"
+                f"{self.name} lacks tables or columns of ours in database {self.address.database!r}: it was never set up, or by an "
+                "older lastseen; run lastseen setup"
             )
         if code in _REFUSED:
             return Unavailable(

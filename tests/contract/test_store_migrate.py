@@ -13,7 +13,7 @@ from pipeline.errors import Invalid, Unavailable
 from pipeline.store import migrate
 from pipeline.store.clickhouse import ClickHouseStore
 from pipeline.store.client import Client, parse_address
-from pipeline.store.contract import HearingRow
+from pipeline.store.contract import HearingRow, SourceRow
 from pipeline.store.embedded import open_embedded
 from pipeline.store.tables import Table
 from tests.contract.stores import client_of, database, event, served_folder
@@ -126,6 +126,19 @@ def test_changed_content_is_refused(client: Client) -> None:
     migrate.apply(client, [*before, other])
     with pytest.raises(Invalid, match=last.name):
         migrate.apply(client)
+
+
+def test_a_store_that_an_older_version_set_up_says_so(client: Client) -> None:
+    """As a server's store between the upgrade of the workers and `lastseen setup`."""
+    store = ClickHouseStore(client)
+    migrate.apply(client, [one for one in migrations() if one.name < "0013"])
+    assert "0013_blind" in store.check()[0]
+    with pytest.raises(Unavailable, match="older lastseen; run lastseen setup"):
+        store.sources()
+    with pytest.raises(Unavailable, match="older lastseen; run lastseen setup"):
+        store.write_sources([SourceRow("shop-1", 7, ("shop",), "live", 1, 1, 1, 1, 1, 0, 1, 0, 1, blind=((1, 2),))])
+    store.migrate()
+    assert store.sources() == []
 
 
 def test_better_comments_change_nothing(client: Client) -> None:
