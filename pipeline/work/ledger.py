@@ -80,6 +80,12 @@ class Ledger:
             )
             for key_type, names in flows.by_key.items()
         }
+        for transaction, entry in list(self._entries.items()):
+            types = self._instances.get(transaction[0], ())
+            if entry.state.instance_types != types and entry.state.bounded:
+                # What it left out was chosen by the old ones; the store has all of it.
+                self._let_go(transaction, self._entries.pop(transaction))
+            entry.state.instance_types = types
 
     # Partitions ----------------------------------------------------------------------------------------------------
 
@@ -327,10 +333,12 @@ class Ledger:
     def evict(self) -> None:
         """Let go of what was not used for longest."""
         while self._events > self._capacity and len(self._entries) > 1:
-            transaction, entry = self._entries.popitem(last=False)
-            self._events -= len(entry.state)
-            if not self._pack(transaction, entry) and entry.claimed:
-                self._announcer.keep(transaction, entry.claimed)
+            self._let_go(*self._entries.popitem(last=False))
+
+    def _let_go(self, transaction: Transaction, entry: Entry) -> None:
+        self._events -= len(entry.state)
+        if not self._pack(transaction, entry) and entry.claimed:
+            self._announcer.keep(transaction, entry.claimed)
 
     def _pack(self, transaction: Transaction, entry: Entry) -> bool:
         """Keep as bytes what is open and entirely said; whether it was."""
