@@ -70,11 +70,9 @@ def lookup(bench: Bench, value: str, key_type: str = "", as_of: int = 0, limit: 
     shown = transactions
     if len(transactions) > limit:
         shown = _newest_first(transactions, bench.store.load_verdicts(transactions))[:limit]
-    stored = {
-        transaction: whole
-        for transaction, loaded in load_whole(bench.store, shown, as_of).items()
-        if (whole := _with_own_keys(bench, transaction, loaded)) and not named[transaction].isdisjoint(whole.keys)
-    }
+    loaded = load_whole(bench.store, shown, as_of)
+    own = {transaction: _with_own_keys(bench, transaction, whole) for transaction, whole in loaded.items()}
+    stored = {transaction: whole for transaction, whole in own.items() if not named[transaction].isdisjoint(whole.keys)}
     others = len(shown) - len(stored)
     shown = [transaction for transaction in shown if transaction in stored]
     shown = _newest_first(shown, {transaction: whole.rows for transaction, whole in stored.items()})
