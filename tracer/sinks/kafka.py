@@ -170,8 +170,9 @@ class KafkaSink:
             return
         old, self._producer = self._producer, fresh
         self._let_go(old)
-        old._sender.force_close()  # its thread ends by itself
         self._take_outcomes()
+        # Its thread ends by itself, and fails what it has: that is given back here, and said why.
+        old._sender.force_close()
         self._waiting_since = None
         why = Unavailable(
             f"{self.name}: its client {'gave up' if gave_up else 'brought nothing through any more'} and was replaced"
