@@ -246,7 +246,8 @@ class SqliteLog:
         self._synchronous = synchronous
         self._lease_clock = lease_clock
         self._db = connect(path, synchronous)
-        # What was trimmed may be somebody's who wants to be forgotten; a deleted row's bytes stay in the file otherwise.
+        # What was trimmed may be somebody's who wants to be forgotten; a deleted row's bytes stay in the file otherwise. It takes
+        # 1 µs an event (20,000 of 300 bytes: 0.05 s instead of 0.03).
         self._db.execute("PRAGMA secure_delete = ON")
 
     def partitions(self) -> int:
