@@ -19,8 +19,9 @@ from dataclasses import dataclass
 
 from collectors.checkpoint import Checkpoint
 from collectors.collector_file import CollectorFile
+from collectors.counts import Counts
 from collectors.inputs.live import Context, LiveInput, Parcel
-from collectors.items import Counts, Items
+from collectors.items import Items
 from collectors.patience import Patience, Tell
 from collectors.reader import Reader
 from collectors.withheld import Withheld

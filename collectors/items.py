@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from collectors.counts import LEAST_BAD, Counts
 from collectors.formats.contract import Item
 from collectors.inputs.live import Parcel, Placed
-from collectors.loader import LEAST_BAD
 from collectors.patience import Patience, Tell
 from collectors.personal import bytes_of
 from collectors.reader import Reader
@@ -17,19 +16,6 @@ from collectors.withheld import Kept, Withheld
 from schemas.errors import Invalid
 from tracer.emitter import Emitter
 from tracer.errors import Unavailable
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a collector did. ``without``: records that met no condition and made no event;
-    ``withheld``: of those quarantined, of which no byte was sent, as they may hold personal data."""
-
-    read: int = 0
-    events: int = 0
-    quarantined: int = 0
-    without: int = 0
-    withheld: int = 0
-    first_fault: str = ""
 
 
 class Items:
@@ -86,10 +72,8 @@ class Items:
             self._patience.waiting(str(error))
             return False
         counts = self.counts
-        counts.quarantined += 1
-        counts.withheld += withheld
-        counts.first_fault = counts.first_fault or told
-        if counts.quarantined >= self._bad_told and counts.quarantined > counts.events:
+        counts.fault(told, withheld=withheld)
+        if counts.mostly_bad(self._bad_told):
             self._bad_told = 10 * counts.quarantined
             self._tell(
                 f"{self._name}: MOSTLY BAD: {counts.quarantined} faults and {counts.events} events, so the collector's file does "

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from collectors.counts import Counts
 from collectors.inputs.record import Input, Row, Unreadable
 from collectors.mapper import Mapper
 from collectors.mapping_file import MappingFile
@@ -24,27 +25,15 @@ from tracer.keys import Normalise
 from tracer.privacy import Privacy
 from tracer.sinks.contract import Sink
 
-LEAST_BAD = 100
-"""The worker's measure of a source that is set aside (law 10): so many faults, and more of them than of events."""
 _BREATH = 500
 
 
-@dataclass(slots=True)
-class Tally:
-    """What a run did. ``read``: records; each gave events, or faults, or (``without``) none of the conditions held.
-
-    ``quarantined``: faults; a record has one per event that could not be made. ``withheld``: those of which no byte was sent, as
-    they may hold personal data. ``epoch``, ``through``: µs.
-    """
+@dataclass(slots=True, kw_only=True)
+class Tally(Counts):
+    """What a run did. ``epoch``, ``through``: µs."""
 
     epoch: int
     through: int
-    read: int = 0
-    events: int = 0
-    quarantined: int = 0
-    withheld: int = 0
-    without: int = 0
-    first_fault: str = ""
 
 
 class Loader:
@@ -96,7 +85,7 @@ class Loader:
             Unavailable: the source or the log is away.
         """
         epoch = self._clock()
-        tally = Tally(epoch, self._through(source, through, since, epoch))
+        tally = Tally(epoch=epoch, through=self._through(source, through, since, epoch))
         if source.columns is not None:
             self._file.check_columns(source.columns)
         mapping, mapper = self._file.mapping, Mapper(self._file.mapping)
@@ -167,10 +156,8 @@ class _Run:
         told = str(Invalid(self._guard.reason(reason, row, field), file=self._source.name, line=row.line))
         body, withheld = self._guard.aside(row, f"{self._source.name}:{row.line}")
         self._emitter.set_aside(body, told, f"{self._emitter.source}:{row.line}")
-        tally.quarantined += 1
-        tally.withheld += withheld
-        tally.first_fault = tally.first_fault or told
-        if tally.quarantined >= LEAST_BAD and tally.quarantined > tally.events:
+        tally.fault(told, withheld=withheld)
+        if tally.mostly_bad():
             self._emitter.flush()
             raise Invalid(
                 f"stopped after {tally.read} records: {tally.quarantined} faults and {tally.events} events, "

@@ -85,7 +85,8 @@ class Ledger:
             if entry.state.instance_types != types and entry.state.bounded:
                 # What it left out was chosen by the old ones; the store has all of it.
                 self._let_go(transaction, self._entries.pop(transaction))
-            entry.state.instance_types = types
+            else:
+                entry.state.instance_types = types
 
     # Partitions ----------------------------------------------------------------------------------------------------
 
